@@ -1,0 +1,20 @@
+/** Finds the end of a head: the empty line (RFC 9112 section 2.1). */
+
+const CR = 0x0d
+const LF = 0x0a
+const terminator: Buffer = Buffer.from('\r\n\r\n')
+
+/**
+ * Position of the CRLFCRLF at or after `from`; -1 if a line ends in a bare LF before it (nobody agrees on what
+ * follows), -2 if it is not here yet. Looks no further than `bytesMax` past `start`.
+ */
+export function findHeadEnd(chunk: Buffer, start: number, from: number, bytesMax: number): number {
+  const at = chunk.indexOf(terminator, from)
+  if (at !== -1) return at - start > bytesMax ? -2 : at
+  let lf = chunk.indexOf(LF, from)
+  while (lf !== -1) {
+    if (lf === 0 || chunk[lf - 1] !== CR) return -1
+    lf = chunk.indexOf(LF, lf + 1)
+  }
+  return -2
+}

@@ -1,0 +1,632 @@
+/** One client connection: reads requests one after the other, hands each on, writes the answers in order. */
+import type { Socket } from 'node:net'
+import { type Body, type BodySink, noBody, WholeBody } from '../base/body.ts'
+import { MeshError } from '../base/errors.ts'
+import { type Downstream, Exchange, type Headers, type Response } from '../base/exchange.ts'
+import { latin1 } from '../base/latin1.ts'
+import { BodyDecoder, nullSink, type PayloadSink } from './framing.ts'
+import { findHeadEnd } from './head-end.ts'
+import { type ParsedRequest, parseRequestHead, type RequestRules } from './request-head.ts'
+import type { Http1Server } from './server.ts'
+import { BodyWriter, fieldLines } from './writer.ts'
+
+/**
+ * head: a request is awaited or arriving. body: its body is arriving. busy: it is all here, the answer is not out.
+ * discard: the answer is out, the rest of the body is dropped. closing: our last byte is written. tunnel: not ours.
+ */
+type State = 'head' | 'body' | 'busy' | 'discard' | 'closing' | 'tunnel'
+
+const nothing: Buffer = Buffer.alloc(0)
+const CR = 0x0d
+const LF = 0x0a
+
+export class ServerConnection implements PayloadSink {
+  readonly #server: Http1Server
+  readonly #socket: Socket
+  readonly #downstream: Downstream
+  readonly #rules: RequestRules
+  #state: State = 'head'
+  /** Bytes read and not yet used. */
+  #held: Buffer = nothing
+  #headScanned = 0
+  #emptyLine = false
+  #requests = 0
+  /** Clock time at which the current state has lasted too long. */
+  #expiresAt: number
+  #ended = false
+  #socketPaused = false
+
+  #exchange: Exchange | undefined
+  #request: ParsedRequest | undefined
+  #decoder: BodyDecoder | undefined
+  #bodySink: BodySink | undefined
+  #bodyPiped = false
+  #bodyPaused = false
+  #bodyDone = true
+  #bytesIn = 0
+
+  #response: Response | undefined
+  #writer: BodyWriter | undefined
+  #keepAlive = true
+  #completed = true
+
+  constructor(server: Http1Server, socket: Socket, downstream: Downstream, rules: RequestRules) {
+    this.#server = server
+    this.#socket = socket
+    this.#downstream = downstream
+    this.#rules = rules
+    this.#expiresAt = server.options.clock.now() + server.options.limits.firstByteTimeoutMs
+    // Listeners live as long as the connection: none is added or removed per request.
+    socket.on('data', (chunk: Buffer) => this.#onData(chunk))
+    socket.on('end', () => this.#onEnd())
+    socket.on('drain', () => this.#onDrain())
+    socket.on('error', () => {})
+    socket.on('close', () => this.#onClose())
+    // Listeners hand sockets over paused.
+    socket.resume()
+  }
+
+  // ------------------------------------------------------------------ reading
+
+  #onData(chunk: Buffer): void {
+    switch (this.#state) {
+      case 'head':
+        if (this.#held.length > 0) {
+          chunk = Buffer.concat([this.#held, chunk])
+          this.#held = nothing
+        }
+        this.#readHead(chunk)
+        return
+      case 'body':
+      case 'discard':
+        if (!this.#bodyPiped) this.#hold(chunk)
+        else this.#readBody(chunk, 0)
+        return
+      case 'busy':
+        this.#hold(chunk)
+        return
+      default:
+        return
+    }
+  }
+
+  #hold(chunk: Buffer): void {
+    this.#held = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk])
+    if (this.#held.length >= this.#server.options.limits.readAheadBytesMax) this.#pauseSocket()
+  }
+
+  #readHead(chunk: Buffer): void {
+    const { clock, limits } = this.#server.options
+    let start = 0
+    // One empty line before a request line is let pass (RFC 9112 section 2.2), no more.
+    if (!this.#emptyLine && this.#headScanned === 0 && chunk[0] === CR) {
+      if (chunk.length < 2) {
+        this.#held = chunk
+        return
+      }
+      if (chunk[1] === LF) {
+        this.#emptyLine = true
+        if (chunk.length === 2) return
+        start = 2
+      }
+    }
+    const found = findHeadEnd(chunk, start, Math.max(start, this.#headScanned - 3), limits.headBytesMax)
+    if (found < 0) {
+      if (found === -1) {
+        this.#refuse(new MeshError('BAD_REQUEST', 'line ended by bare LF (RFC 9112 section 2.2)'))
+      } else if (chunk.length - start > limits.headBytesMax) {
+        this.#refuse(new MeshError('HEAD_TOO_LARGE', `request head longer than ${limits.headBytesMax} bytes`))
+      } else {
+        this.#armHead()
+        this.#headScanned = chunk.length
+        this.#held = chunk
+        if (this.#ended) this.#socket.end()
+      }
+      return
+    }
+    this.#headScanned = 0
+    this.#emptyLine = false
+    let request: ParsedRequest
+    try {
+      const text = latin1(chunk, start, found + 4)
+      request = parseRequestHead(text, found - start, this.#rules)
+    } catch (error) {
+      this.#refuse(MeshError.from(error, 'BAD_REQUEST'))
+      return
+    }
+    this.#begin(request, chunk, found + 4, clock.now())
+  }
+
+  #armHead(): void {
+    const { clock, limits } = this.#server.options
+    if (this.#headScanned === 0) this.#expiresAt = clock.now() + limits.headTimeoutMs
+  }
+
+  #begin(request: ParsedRequest, chunk: Buffer, bodyStart: number, now: number): void {
+    const { limits, serve } = this.#server.options
+    this.#requests++
+    this.#request = request
+    this.#keepAlive = request.keepAlive && !this.#server.draining
+    this.#completed = false
+    this.#bytesIn = 0
+    this.#response = undefined
+    this.#writer = undefined
+    let body: Body = noBody
+    const length = request.bodyLength
+    const here = chunk.length - bodyStart
+    if (length === 0) {
+      this.#bodyDone = true
+      this.#state = 'busy'
+      this.#expiresAt = Number.POSITIVE_INFINITY
+      if (here > 0) this.#hold(chunk.subarray(bodyStart))
+    } else if (length > 0 && here >= length && length <= limits.wholeBodyBytesMax) {
+      body = new WholeBody(latin1(chunk, bodyStart, bodyStart + length))
+      this.#bytesIn = length
+      this.#bodyDone = true
+      this.#state = 'busy'
+      this.#expiresAt = Number.POSITIVE_INFINITY
+      if (here > length) this.#hold(chunk.subarray(bodyStart + length))
+    } else {
+      body = new RequestBody(this, this.#requests, length === -1 ? undefined : length)
+      this.#bodyDone = false
+      this.#bodyPiped = false
+      this.#bodyPaused = false
+      this.#bodySink = undefined
+      this.#decoder = new BodyDecoder(length, this, this.#rules, limits)
+      this.#state = 'body'
+      this.#expiresAt = Number.POSITIVE_INFINITY
+      if (here > 0) this.#hold(chunk.subarray(bodyStart))
+    }
+    const exchange = new Exchange({ request: request.head, body, downstream: this.#downstream, startedAt: now })
+    exchange.informational = this.#informational
+    this.#exchange = exchange
+    serve(exchange).then(
+      (response) => this.#respond(exchange, response),
+      (error: unknown) => this.#failed(exchange, error),
+    )
+  }
+
+  #readBody(chunk: Buffer, start: number): void {
+    const decoder = this.#decoder!
+    this.#expiresAt = this.#server.options.clock.now() + this.#server.options.limits.bodyTimeoutMs
+    let used: number
+    try {
+      used = decoder.push(chunk, start)
+    } catch (error) {
+      this.#bodyBroken(MeshError.from(error, 'BAD_REQUEST'))
+      return
+    }
+    if (used < chunk.length && !this.#socket.destroyed) this.#hold(used === 0 ? chunk : chunk.subarray(used))
+  }
+
+  // PayloadSink: what the decoder found.
+
+  payload(chunk: Buffer): void {
+    this.#bytesIn += chunk.length
+    if (this.#state === 'discard') {
+      if (this.#bytesIn > this.#server.options.limits.discardBytesMax) this.#socket.destroy()
+      return
+    }
+    if (!this.#bodySink!.data(chunk)) this.pause()
+  }
+
+  ended(trailers: Headers | undefined): void {
+    this.#bodyDone = true
+    this.#expiresAt = Number.POSITIVE_INFINITY
+    const sink = this.#bodySink
+    this.#bodySink = undefined
+    if (this.#state === 'discard') {
+      // The rest of the body is gone; a next request may follow on what is held after this call stack.
+      queueMicrotask(() => this.#next())
+      return
+    }
+    this.#state = 'busy'
+    sink?.end(trailers)
+  }
+
+  #bodyBroken(error: MeshError): void {
+    const sink = this.#bodySink
+    this.#bodySink = undefined
+    this.#bodyDone = true
+    this.#keepAlive = false
+    this.#decoder = undefined
+    if (this.#state === 'discard') {
+      this.#socket.destroy()
+      return
+    }
+    this.#state = 'busy'
+    // The try that sends this body ends; its error becomes the answer, if none has begun.
+    sink?.fail(error)
+    this.#exchange?.cancel(error)
+  }
+
+  // The request body as `RequestBody` drives it.
+
+  /** Counts requests; a handle of an earlier request has no say over a later one. */
+  get serial(): number {
+    return this.#requests
+  }
+
+  pipe(sink: BodySink): void {
+    if (this.#bodyPiped) {
+      sink.fail(new MeshError('UNEXPECTED', 'a streamed request body can be sent once only'))
+      return
+    }
+    this.#bodyPiped = true
+    this.#bodySink = sink
+    this.#pump()
+  }
+
+  pause(): void {
+    this.#bodyPaused = true
+    this.#pauseSocket()
+  }
+
+  resume(): void {
+    if (!this.#bodyPaused) return
+    this.#bodyPaused = false
+    this.#pump()
+  }
+
+  discard(_reason: MeshError): void {
+    this.#bodySink = nullSink
+    this.#bodyPaused = false
+    if (this.#bodyDone) return
+    this.#bodyPiped = true
+    this.#bytesIn = 0
+    if (this.#response !== undefined) this.#state = 'discard'
+    this.#pump()
+  }
+
+  /** Feeds what is held, then lets the socket flow. */
+  #pump(): void {
+    if (this.#bodyDone || !this.#bodyPiped) return
+    const held = this.#held
+    if (held.length > 0) {
+      this.#held = nothing
+      this.#readBody(held, 0)
+      if (this.#bodyDone || this.#bodyPaused) return
+    }
+    this.#expiresAt = this.#server.options.clock.now() + this.#server.options.limits.bodyTimeoutMs
+    this.#resumeSocket()
+    if (this.#ended) this.#bodyBroken(new MeshError('DOWNSTREAM_RESET', 'client closed in the middle of its body'))
+  }
+
+  // ------------------------------------------------------------------ writing
+
+  readonly #informational = (status: number, headers: Headers): void => {
+    if (this.#response !== undefined || this.#request!.head.version === '1.0' || this.#socket.destroyed) return
+    this.#socket.write(`HTTP/1.1 ${status} ${informationalReasons[status] ?? ''}\r\n${fieldLines(headers)}\r\n`, 'latin1')
+  }
+
+  #respond(exchange: Exchange, response: Response): void {
+    if (exchange !== this.#exchange || this.#socket.destroyed) {
+      response.body.discard(new MeshError('DOWNSTREAM_RESET', 'client is gone'))
+      return
+    }
+    this.#response = response
+    if (response.tunnel !== undefined) {
+      this.#tunnel(exchange, response)
+      return
+    }
+    const { version, method } = this.#request!.head
+    const { status, body } = response
+    const bodyless = method === 'HEAD' || status === 204 || status === 304
+    const chunked = !bodyless && body.length === undefined && version === '1.1'
+    if (!bodyless && body.length === undefined && !chunked) this.#keepAlive = false
+    if (this.#server.draining || this.#ended) this.#keepAlive = false
+    // A client that waits for 100 may or may not send its body after a final answer: nobody can tell where the next
+    // request would begin (RFC 9110 section 10.1.1).
+    if (!this.#bodyDone && !this.#bodyPiped && this.#request!.head.expectContinue) this.#keepAlive = false
+    let head = `HTTP/1.1 ${status} ${response.reason}\r\n${fieldLines(response.headers)}`
+    if (chunked) head += 'transfer-encoding: chunked\r\n'
+    else if (!bodyless && body.length !== undefined) head += `content-length: ${body.length}\r\n`
+    else if (method === 'HEAD' && body.whole !== undefined && body.whole !== '') head += `content-length: ${body.length}\r\n`
+    if (!this.#keepAlive) head += 'connection: close\r\n'
+    else if (version === '1.0') head += 'connection: keep-alive\r\n'
+    head += '\r\n'
+    if (bodyless || body.length === 0) {
+      this.#socket.write(head, 'latin1')
+      if (body.whole === undefined) body.discard(new MeshError('UNEXPECTED', 'response has no body'))
+      this.#finishResponse(0, undefined)
+      return
+    }
+    if (body.whole !== undefined) {
+      this.#socket.write(head + body.whole, 'latin1')
+      this.#finishResponse(body.whole.length, undefined)
+      return
+    }
+    this.#writer = new BodyWriter(this.#socket, head, body.length, chunked)
+    body.pipe(new ResponseSink(this, this.#requests))
+    this.#writer?.flush()
+  }
+
+  // The response body as `ResponseSink` brings it.
+
+  data(chunk: Buffer): boolean {
+    const writer = this.#writer
+    if (writer === undefined) return true
+    const more = writer.data(chunk)
+    if (!more) this.#expiresAt = this.#server.options.clock.now() + this.#server.options.limits.writeTimeoutMs
+    return more
+  }
+
+  end(trailers: Headers | undefined): void {
+    const writer = this.#writer
+    if (writer === undefined) return
+    this.#writer = undefined
+    writer.end(trailers)
+    if (writer.short || writer.overrun) {
+      this.#abortResponse(writer.bytes, new MeshError('UPSTREAM_PROTOCOL', 'response body does not match its Content-Length'))
+      return
+    }
+    this.#finishResponse(writer.bytes, undefined)
+  }
+
+  fail(error: MeshError): void {
+    const writer = this.#writer
+    if (writer === undefined) return
+    this.#writer = undefined
+    this.#abortResponse(writer.bytes, error)
+  }
+
+  /** A response that cannot become whole must not look whole: the connection is cut (RFC 9112 section 8). */
+  #abortResponse(bytesOut: number, error: MeshError): void {
+    this.#complete(bytesOut, error)
+    this.#socket.destroy()
+  }
+
+  #finishResponse(bytesOut: number, error: MeshError | undefined): void {
+    this.#complete(bytesOut, error)
+    if (this.#socket.destroyed) return
+    if (!this.#keepAlive) {
+      this.#close()
+      return
+    }
+    if (!this.#bodyDone) {
+      this.discard(new MeshError('UNEXPECTED', 'answered before the body was read'))
+      return
+    }
+    this.#next()
+  }
+
+  #complete(bytesOut: number, error: MeshError | undefined): void {
+    if (this.#completed) return
+    this.#completed = true
+    const exchange = this.#exchange!
+    exchange.onComplete?.({ bytesIn: this.#bytesIn, bytesOut, status: this.#response?.status ?? 0, error })
+  }
+
+  /** The exchange is over: on to what is held, or to waiting. */
+  #next(): void {
+    if (this.#socket.destroyed || this.#state === 'closing') return
+    this.#exchange = undefined
+    this.#decoder = undefined
+    this.#bodySink = undefined
+    this.#state = 'head'
+    this.#headScanned = 0
+    const { clock, limits } = this.#server.options
+    this.#expiresAt = clock.now() + limits.idleTimeoutMs
+    if (this.#held.length > 0) {
+      const held = this.#held
+      this.#held = nothing
+      this.#resumeSocket()
+      // Not by recursion: a client may pipeline thousands of requests.
+      queueMicrotask(() => this.#onData(held))
+      return
+    }
+    if (this.#ended || this.#server.draining) this.#close()
+    else this.#resumeSocket()
+  }
+
+  #failed(exchange: Exchange, error: unknown): void {
+    if (exchange !== this.#exchange) return
+    const failure = MeshError.from(error)
+    if (failure.reset || this.#socket.destroyed) {
+      this.#abortByReset(failure)
+      return
+    }
+    this.#keepAlive = false
+    this.#socket.write('HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n', 'latin1')
+    this.#finishResponse(0, failure)
+  }
+
+  #abortByReset(error: MeshError): void {
+    this.#complete(0, error)
+    this.#state = 'closing'
+    // A TLS socket cannot send RST by itself; ending it without close_notify is what the peer sees as a reset.
+    if (typeof this.#socket.resetAndDestroy === 'function' && !('encrypted' in this.#socket)) this.#socket.resetAndDestroy()
+    else this.#socket.destroy()
+  }
+
+  #refuse(error: MeshError): void {
+    const { refuse, clock } = this.#server.options
+    this.#held = nothing
+    const response = refuse(error, this.#downstream, clock.now())
+    const body = response.body.whole ?? ''
+    this.#socket.write(
+      `HTTP/1.1 ${response.status} ${response.reason}\r\n${fieldLines(response.headers)}content-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
+      'latin1',
+    )
+    this.#close()
+  }
+
+  /** Ends our side, reads on for a moment so that a reset does not overtake the answer (RFC 9112 section 9.6). */
+  #close(): void {
+    this.#state = 'closing'
+    this.#held = nothing
+    const { clock, limits } = this.#server.options
+    this.#expiresAt = clock.now() + limits.lingerMs
+    this.#socket.end()
+    this.#resumeSocket()
+  }
+
+  #tunnel(exchange: Exchange, response: Response): void {
+    const held = this.#held
+    this.#held = nothing
+    this.#state = 'tunnel'
+    this.#expiresAt = Number.POSITIVE_INFINITY
+    const socket = this.#socket
+    const head =
+      response.status === 101
+        ? `HTTP/1.1 101 Switching Protocols\r\n${fieldLines(response.headers)}\r\n`
+        : `HTTP/1.1 200 Connection established\r\n\r\n`
+    socket.write(head, 'latin1')
+    socket.pause()
+    socket.removeAllListeners('data')
+    socket.removeAllListeners('end')
+    socket.removeAllListeners('drain')
+    this.#server.options.splice(exchange, socket, held, response).then(
+      () => this.#complete(0, undefined),
+      (error: unknown) => this.#complete(0, MeshError.from(error, 'UPSTREAM_RESET')),
+    )
+  }
+
+  // ------------------------------------------------------------------ the socket's own events
+
+  #onDrain(): void {
+    if (this.#writer === undefined) return
+    this.#expiresAt = Number.POSITIVE_INFINITY
+    this.#response?.body.resume()
+  }
+
+  #onEnd(): void {
+    this.#ended = true
+    switch (this.#state) {
+      case 'head':
+        // A half-closed client may still wait for answers; one that asks nothing is done.
+        this.#socket.end()
+        return
+      case 'body':
+      case 'discard':
+        if (this.#bodyPiped && !this.#bodyPaused) {
+          this.#bodyBroken(new MeshError('DOWNSTREAM_RESET', 'client closed in the middle of its body'))
+        }
+        return
+      default:
+        return
+    }
+  }
+
+  #onClose(): void {
+    if (this.#state === 'tunnel') return
+    const error = new MeshError('DOWNSTREAM_RESET', 'client closed the connection')
+    const exchange = this.#exchange
+    const sink = this.#bodySink
+    this.#bodySink = undefined
+    if (!this.#bodyDone) {
+      this.#bodyDone = true
+      sink?.fail(error)
+    }
+    if (exchange !== undefined && !this.#completed) {
+      const bytesOut = this.#writer?.bytes ?? 0
+      this.#writer = undefined
+      exchange.cancel(error)
+      this.#response?.body.discard(error)
+      this.#complete(bytesOut, error)
+    }
+    this.#state = 'closing'
+    this.#held = nothing
+  }
+
+  #pauseSocket(): void {
+    if (this.#socketPaused) return
+    this.#socketPaused = true
+    this.#socket.pause()
+  }
+
+  #resumeSocket(): void {
+    if (!this.#socketPaused) return
+    this.#socketPaused = false
+    this.#socket.resume()
+  }
+
+  /** Called by the server's sweep. */
+  checkTime(now: number): void {
+    if (now < this.#expiresAt) return
+    const { limits } = this.#server.options
+    switch (this.#state) {
+      case 'head':
+        if (this.#held.length > 0) this.#refuse(new MeshError('REQUEST_TIMEOUT', `request head took longer than ${limits.headTimeoutMs} ms`))
+        else this.#socket.destroy()
+        return
+      case 'body':
+      case 'busy':
+        if (this.#writer !== undefined) {
+          // The reader of our response has stopped reading.
+          const error = new MeshError('DOWNSTREAM_RESET', `client read nothing for ${limits.writeTimeoutMs} ms`)
+          this.#exchange?.cancel(error)
+          this.#socket.destroy()
+        } else if (this.#state === 'body' && !this.#bodyPaused) {
+          this.#bodyBroken(new MeshError('REQUEST_TIMEOUT', `no byte of the request body for ${limits.bodyTimeoutMs} ms`))
+        }
+        return
+      default:
+        this.#socket.destroy()
+    }
+  }
+
+  drain(): void {
+    if (this.#state === 'head' && this.#held.length === 0 && this.#requests > 0) this.#close()
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+}
+
+/** The streamed request body of one exchange. */
+class RequestBody implements Body {
+  readonly length: number | undefined
+  readonly whole = undefined
+  readonly #connection: ServerConnection
+  readonly #serial: number
+
+  constructor(connection: ServerConnection, serial: number, length: number | undefined) {
+    this.#connection = connection
+    this.#serial = serial
+    this.length = length
+  }
+
+  pipe(sink: BodySink): void {
+    if (this.#connection.serial === this.#serial) this.#connection.pipe(sink)
+    else sink.fail(new MeshError('DOWNSTREAM_RESET', 'the request is over'))
+  }
+
+  pause(): void {
+    if (this.#connection.serial === this.#serial) this.#connection.pause()
+  }
+
+  resume(): void {
+    if (this.#connection.serial === this.#serial) this.#connection.resume()
+  }
+
+  discard(reason: MeshError): void {
+    if (this.#connection.serial === this.#serial) this.#connection.discard(reason)
+  }
+}
+
+/** Where the streamed response body of one exchange goes. */
+class ResponseSink implements BodySink {
+  readonly #connection: ServerConnection
+  readonly #serial: number
+
+  constructor(connection: ServerConnection, serial: number) {
+    this.#connection = connection
+    this.#serial = serial
+  }
+
+  data(chunk: Buffer): boolean {
+    return this.#connection.serial !== this.#serial || this.#connection.data(chunk)
+  }
+
+  end(trailers: Headers | undefined): void {
+    if (this.#connection.serial === this.#serial) this.#connection.end(trailers)
+  }
+
+  fail(error: MeshError): void {
+    if (this.#connection.serial === this.#serial) this.#connection.fail(error)
+  }
+}
+
+const informationalReasons: Record<number, string> = { 100: 'Continue', 102: 'Processing', 103: 'Early Hints' }

@@ -1,0 +1,66 @@
+/** What all connections of one listener share: options, the sweep that enforces time limits, and drain. */
+import type { Socket } from 'node:net'
+import type { Clock, Timer } from '../base/clock.ts'
+import type { MeshError } from '../base/errors.ts'
+import type { Downstream, Exchange, RequestHead, Response } from '../base/exchange.ts'
+import type { Service } from '../base/stack.ts'
+import type { Http1Limits } from './limits.ts'
+import { type RequestRules, requestRules } from './request-head.ts'
+import { ServerConnection } from './server-connection.ts'
+
+export interface Http1ServerOptions {
+  readonly clock: Clock
+  readonly limits: Http1Limits
+  /** Answers an exchange; a rejection that is not a MeshError with `reset` becomes a bare 500. */
+  readonly serve: Service
+  /** Makes (and records) the answer to what the parser refused; no byte of it went anywhere. */
+  readonly refuse: (error: MeshError, downstream: Downstream, startedAt: number) => Response
+  readonly dropReserved: boolean
+  readonly allowConnect: boolean
+  /** Splices the two sides of a tunnel after 101 or CONNECT; resolves when both are closed. */
+  readonly splice: (exchange: Exchange, client: Socket, clientHead: Buffer, response: Response) => Promise<void>
+}
+
+/** How often time limits are looked at; a limit may be exceeded by this much. */
+const sweepMs = 500
+
+export class Http1Server {
+  readonly options: Http1ServerOptions
+  readonly rules: RequestRules
+  readonly #connections = new Set<ServerConnection>()
+  readonly #sweep: Timer
+  draining = false
+
+  constructor(options: Http1ServerOptions) {
+    this.options = options
+    this.rules = requestRules(options.limits, options)
+    this.#sweep = options.clock.every(sweepMs, () => {
+      const now = options.clock.now()
+      for (const connection of this.#connections) connection.checkTime(now)
+    })
+  }
+
+  get connections(): number {
+    return this.#connections.size
+  }
+
+  /** Takes over a socket on which HTTP/1.1 is expected. `dropReserved` defaults to the server's own rule. */
+  accept(socket: Socket, downstream: Downstream, rules: RequestRules = this.rules): void {
+    const connection = new ServerConnection(this, socket, downstream, rules)
+    this.#connections.add(connection)
+    socket.once('close', () => this.#connections.delete(connection))
+  }
+
+  /** Idle connections end now, busy ones after their response, which says `Connection: close`. */
+  drain(): void {
+    this.draining = true
+    for (const connection of this.#connections) connection.drain()
+  }
+
+  close(): void {
+    this.#sweep.cancel()
+    for (const connection of this.#connections) connection.destroy()
+  }
+}
+
+export type { RequestHead }

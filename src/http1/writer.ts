@@ -1,0 +1,99 @@
+/**
+ * Puts a body on the wire. Small pieces travel as latin1 strings so that head, chunk framing and payload go out in
+ * one write and one system call; large ones as buffers.
+ */
+import type { Socket } from 'node:net'
+import type { Headers } from '../base/exchange.ts'
+import { latin1 } from '../base/latin1.ts'
+
+/**
+ * One buffer for all upstream reads: libuv reads into it, the callback uses it up before it returns. What is kept
+ * longer must be copied; `keepable` does so for views of this buffer only.
+ */
+export const readBuffer: Buffer = Buffer.allocUnsafeSlow(64 * 1024)
+
+/** Up to here a piece is cheaper as a string: one write, no Buffer object, no writev. */
+const stringBytesMax = 16 * 1024
+
+export function keepable(chunk: Buffer): Buffer {
+  return chunk.buffer === readBuffer.buffer ? Buffer.from(chunk) : chunk
+}
+
+export class BodyWriter {
+  /** Payload bytes written. */
+  bytes = 0
+  /** The source gave more than it had announced; the surplus was not written. */
+  overrun = false
+  readonly #socket: Socket
+  readonly #chunked: boolean
+  /** Bytes still owed under Content-Length; -1 = not counted. */
+  #left: number
+  /** Head that waits for the first piece of the body. */
+  #head: string
+
+  /** `length`: bytes announced, undefined = chunked, or until close if `chunked` is false. */
+  constructor(socket: Socket, head: string, length: number | undefined, chunked: boolean) {
+    this.#socket = socket
+    this.#head = head
+    this.#chunked = chunked
+    this.#left = length ?? -1
+  }
+
+  /** Sends the head if it still waits. */
+  flush(): void {
+    if (this.#head === '') return
+    const head = this.#head
+    this.#head = ''
+    this.#socket.write(head, 'latin1')
+  }
+
+  /** Returns false when the socket wants a rest. More than was announced is not written: see `overrun`. */
+  data(chunk: Buffer): boolean {
+    const length = chunk.length
+    if (length === 0) return !this.#socket.writableNeedDrain
+    if (this.#left >= 0) {
+      if (length > this.#left) {
+        this.overrun = true
+        return true
+      }
+      this.#left -= length
+    }
+    this.bytes += length
+    const head = this.#head
+    this.#head = ''
+    const socket = this.#socket
+    if (length <= stringBytesMax) {
+      const text = latin1(chunk, 0, length)
+      return socket.write(this.#chunked ? `${head}${length.toString(16)}\r\n${text}\r\n` : head + text, 'latin1')
+    }
+    if (!this.#chunked && head === '') return socket.write(keepable(chunk))
+    socket.cork()
+    socket.write(this.#chunked ? `${head}${length.toString(16)}\r\n` : head, 'latin1')
+    let more = socket.write(keepable(chunk))
+    if (this.#chunked) more = socket.write('\r\n', 'latin1')
+    socket.uncork()
+    return more
+  }
+
+  /** Fewer bytes came than were announced. */
+  get short(): boolean {
+    return this.#left > 0
+  }
+
+  end(trailers: Headers | undefined): void {
+    if (!this.#chunked) {
+      this.flush()
+      return
+    }
+    const head = this.#head
+    this.#head = ''
+    this.#socket.write(trailers === undefined ? `${head}0\r\n\r\n` : `${head}0\r\n${fieldLines(trailers)}\r\n`, 'latin1')
+  }
+}
+
+/** Fields as they go on the wire. */
+export function fieldLines(headers: Headers): string {
+  let lines = ''
+  for (let i = 0; i < headers.length; i += 2) lines += `${headers[i]}: ${headers[i + 1]}\r\n`
+  return lines
+}

@@ -1,0 +1,214 @@
+/** Connections to one endpoint under one identity: last in, first out, so that the warm ones stay warm and the rest idles out. */
+import type net from 'node:net'
+import type { Clock } from '../base/clock.ts'
+import { MeshError } from '../base/errors.ts'
+import type { Exchange, Response } from '../base/exchange.ts'
+import { ClientConnection, type ConnectionOwner } from '../http1/client-connection.ts'
+import type { FieldRules } from '../http1/fields.ts'
+import type { Http1Limits } from '../http1/limits.ts'
+import { readBuffer } from '../http1/writer.ts'
+import type { Connector, Destination } from './connect.ts'
+
+/** Limits of one pool. Envoy: circuit_breakers.thresholds, max_requests_per_connection, idle_timeout. */
+export interface PoolLimits {
+  readonly connectionsMax: number
+  /** Requests that wait for a connection. */
+  readonly pendingRequestsMax: number
+  /** Requests under way, waiting ones included. */
+  readonly requestsMax: number
+  readonly requestsPerConnectionMax: number
+  readonly connectTimeoutMs: number
+  readonly idleTimeoutMs: number
+}
+
+export const defaultPoolLimits: PoolLimits = {
+  connectionsMax: 1_024,
+  pendingRequestsMax: 1_024,
+  requestsMax: Number.POSITIVE_INFINITY,
+  requestsPerConnectionMax: Number.POSITIVE_INFINITY,
+  connectTimeoutMs: 2_000,
+  // Below the 60 s that common servers keep an idle connection.
+  idleTimeoutMs: 55_000,
+}
+
+interface Waiter {
+  readonly exchange: Exchange
+  readonly lines: string
+  readonly resolve: (response: Promise<Response>) => void
+  readonly reject: (error: MeshError) => void
+  readonly stop: (reason: MeshError) => void
+}
+
+const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
+
+export class Pool implements ConnectionOwner {
+  limits: PoolLimits = defaultPoolLimits
+  readonly #to: Destination
+  readonly #connector: Connector
+  readonly #clock: Clock
+  readonly #http1: Http1Limits
+  readonly #rules: FieldRules
+  readonly #localAddress: string | undefined
+  readonly #idle: ClientConnection[] = []
+  readonly #all = new Set<ClientConnection>()
+  readonly #waiting: Waiter[] = []
+  #dialling = 0
+  #active = 0
+  #closed = false
+  /** Clock time of the last use, so that the registry can drop a pool that nobody needs. */
+  usedAt: number
+
+  constructor(
+    to: Destination,
+    connector: Connector,
+    options: { readonly clock: Clock; readonly http1: Http1Limits; readonly rules: FieldRules; readonly localAddress?: string | undefined },
+  ) {
+    this.#to = to
+    this.#connector = connector
+    this.#clock = options.clock
+    this.#http1 = options.http1
+    this.#rules = options.rules
+    this.#localAddress = options.localAddress
+    this.usedAt = options.clock.now()
+  }
+
+  get size(): { readonly open: number; readonly idle: number; readonly waiting: number } {
+    return { open: this.#all.size, idle: this.#idle.length, waiting: this.#waiting.length }
+  }
+
+  /** Sends one try; see SendTry. */
+  send(exchange: Exchange, lines: string): Promise<Response> {
+    const idle = this.#takeIdle()
+    if (idle !== undefined) return this.#sendOn(idle, exchange, lines)
+    this.usedAt = this.#clock.now()
+    if (this.#active >= this.limits.requestsMax) return Promise.reject(this.#overflow('requestsMax', this.limits.requestsMax))
+    if (this.#waiting.length >= this.limits.pendingRequestsMax) {
+      return Promise.reject(this.#overflow('pendingRequestsMax', this.limits.pendingRequestsMax))
+    }
+    return this.#wait(exchange, lines)
+  }
+
+  #takeIdle(): ClientConnection | undefined {
+    for (;;) {
+      const connection = this.#idle.pop()
+      if (connection === undefined || !connection.closed) return connection
+    }
+  }
+
+  #sendOn(connection: ClientConnection, exchange: Exchange, lines: string): Promise<Response> {
+    const reused = connection.requests > 0
+    this.#active++
+    const promise = connection.send(exchange, lines)
+    if (!reused) return promise
+    // The upstream may have closed the idle connection while the request was on its way. Nothing was answered, so a
+    // request that may be repeated gets one fresh connection (RFC 9110 section 9.2.2, RFC 9112 section 9.3.1).
+    return promise.catch((error: MeshError) => {
+      const lost = error.code === 'UPSTREAM_RESET' && connection.unanswered && exchange.cancelled === undefined
+      if (!lost || !idempotent.has(exchange.request.method) || exchange.body.whole === undefined) throw error
+      return this.#wait(exchange, lines)
+    })
+  }
+
+  #wait(exchange: Exchange, lines: string): Promise<Response> {
+    return new Promise<Response>((resolve, reject) => {
+      const stop = (reason: MeshError): void => {
+        const at = this.#waiting.indexOf(waiter)
+        if (at !== -1) this.#waiting.splice(at, 1)
+        reject(reason.unsent ? reason : new MeshError(reason.code, reason.message, { policy: reason.policy, status: reason.status, unsent: true }))
+      }
+      const waiter: Waiter = { exchange, lines, resolve, reject, stop }
+      exchange.waiting = stop
+      this.#waiting.push(waiter)
+      if (this.#dialling < this.#waiting.length && this.#all.size + this.#dialling < this.limits.connectionsMax) this.#dial()
+    })
+  }
+
+  #dial(): void {
+    this.#dialling++
+    let connection: ClientConnection | undefined
+    const onread: net.OnReadOpts = {
+      buffer: readBuffer,
+      callback: (bytes) => connection?.read(bytes === readBuffer.length ? readBuffer : readBuffer.subarray(0, bytes)) ?? true,
+    }
+    this.#connector
+      .dial(this.#to, { inside: 'outrigger/http1', timeoutMs: this.limits.connectTimeoutMs, onread, localAddress: this.#localAddress })
+      .then(
+        (socket) => {
+          this.#dialling--
+          if (this.#closed) {
+            socket.destroy()
+            return
+          }
+          connection = new ClientConnection(socket, this, this.#clock, this.#http1, this.#rules)
+          this.#all.add(connection)
+          this.#offer(connection)
+        },
+        (error: unknown) => {
+          this.#dialling--
+          const waiter = this.#waiting.shift()
+          if (waiter === undefined) return
+          if (waiter.exchange.waiting === waiter.stop) waiter.exchange.waiting = undefined
+          waiter.reject(MeshError.from(error, 'UPSTREAM_CONNECT'))
+        },
+      )
+  }
+
+  /** Gives a free connection to who waits longest, or keeps it. */
+  #offer(connection: ClientConnection): void {
+    const waiter = this.#waiting.shift()
+    if (waiter !== undefined) {
+      waiter.resolve(this.#sendOn(connection, waiter.exchange, waiter.lines))
+      return
+    }
+    connection.expiresAt = this.#clock.now() + this.limits.idleTimeoutMs
+    this.#idle.push(connection)
+  }
+
+  // ConnectionOwner.
+
+  released(connection: ClientConnection, upstreamIdleMs: number): void {
+    this.#active--
+    if (this.#closed || connection.requests >= this.limits.requestsPerConnectionMax) {
+      this.#all.delete(connection)
+      connection.socket.destroy()
+      this.#dialForWaiting()
+      return
+    }
+    this.#offer(connection)
+    // An upstream that says it closes after N seconds is left before it does.
+    if (upstreamIdleMs >= 0 && !connection.busy) {
+      connection.expiresAt = Math.min(connection.expiresAt, this.#clock.now() + Math.max(0, upstreamIdleMs - 1_000))
+    }
+  }
+
+  closed(connection: ClientConnection): void {
+    if (connection.busy || connection.requests > 0) this.usedAt = this.#clock.now()
+    if (!this.#all.delete(connection)) return
+    const at = this.#idle.indexOf(connection)
+    if (at !== -1) this.#idle.splice(at, 1)
+    else if (connection.requests > 0) this.#active--
+    this.#dialForWaiting()
+  }
+
+  #dialForWaiting(): void {
+    if (!this.#closed && this.#waiting.length > this.#dialling) this.#dial()
+  }
+
+  /** Called once a second. */
+  checkTime(now: number): void {
+    for (const connection of this.#all) connection.checkTime(now)
+  }
+
+  /** Ends idle connections now and busy ones when they are done. */
+  close(): void {
+    this.#closed = true
+    for (const connection of this.#idle.splice(0)) connection.socket.destroy()
+    for (const waiter of this.#waiting.splice(0)) {
+      waiter.reject(new MeshError('DRAINING', `pool of ${this.#to.key} is closed`, { unsent: true }))
+    }
+  }
+
+  #overflow(limit: string, value: number): MeshError {
+    return new MeshError('POOL_OVERFLOW', `connection pool of ${this.#to.key} is full: ${limit} ${value}`, { unsent: true })
+  }
+}

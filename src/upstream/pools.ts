@@ -1,0 +1,83 @@
+/** All pools of one direction, by endpoint and identity. They outlive policy changes. */
+import type { ConnectionPool } from '../api/gen/outrigger_pb.ts'
+import type { Clock, Timer } from '../base/clock.ts'
+import { type Http1Limits, http1Limits } from '../http1/limits.ts'
+import { responseRules } from '../http1/response-head.ts'
+import type { Connector, Destination } from './connect.ts'
+import { defaultPoolLimits, Pool, type PoolLimits } from './pool.ts'
+
+/** A pool without connections is forgotten after this long. */
+const forgetAfterMs = 120_000
+
+export class Pools {
+  readonly #pools = new Map<string, Pool>()
+  readonly #connector: Connector
+  readonly #clock: Clock
+  readonly #http1: Http1Limits
+  readonly #limitsOf = new WeakMap<ConnectionPool, PoolLimits>()
+  readonly #sweep: Timer
+  readonly #localAddress: string | undefined
+
+  constructor(connector: Connector, clock: Clock, options: { readonly http1?: Http1Limits; readonly localAddress?: string | undefined } = {}) {
+    this.#connector = connector
+    this.#clock = clock
+    this.#http1 = options.http1 ?? http1Limits
+    this.#localAddress = options.localAddress
+    this.#sweep = clock.every(1_000, () => this.#checkTime())
+  }
+
+  /** The pool for a destination; `limits` of the policy in force replace those of the pool. */
+  pool(to: Destination, limits?: ConnectionPool): Pool {
+    const key = to.identity === '' ? to.key : `${to.key} ${to.identity}`
+    let pool = this.#pools.get(key)
+    if (pool === undefined) {
+      pool = new Pool(to, this.#connector, {
+        clock: this.#clock,
+        http1: this.#http1,
+        // A sidecar peer may name its reasons; an application may not speak in the mesh's name.
+        rules: responseRules(this.#http1, { dropReserved: to.identity === '' }),
+        localAddress: this.#localAddress,
+      })
+      this.#pools.set(key, pool)
+    }
+    pool.limits = limits === undefined ? defaultPoolLimits : this.#compiled(limits)
+    return pool
+  }
+
+  /** For the admin API. */
+  sizes(): { readonly key: string; readonly open: number; readonly idle: number; readonly waiting: number }[] {
+    return [...this.#pools].map(([key, pool]) => ({ key, ...pool.size }))
+  }
+
+  close(): void {
+    this.#sweep.cancel()
+    for (const pool of this.#pools.values()) pool.close()
+    this.#pools.clear()
+  }
+
+  #compiled(limits: ConnectionPool): PoolLimits {
+    let compiled = this.#limitsOf.get(limits)
+    if (compiled === undefined) {
+      const d = defaultPoolLimits
+      compiled = {
+        connectionsMax: limits.connectionsMax || d.connectionsMax,
+        pendingRequestsMax: limits.pendingRequestsMax || d.pendingRequestsMax,
+        requestsMax: limits.requestsMax || d.requestsMax,
+        requestsPerConnectionMax: limits.requestsPerConnectionMax || d.requestsPerConnectionMax,
+        connectTimeoutMs: limits.connectTimeoutMs || d.connectTimeoutMs,
+        idleTimeoutMs: limits.idleTimeoutMs || d.idleTimeoutMs,
+      }
+      this.#limitsOf.set(limits, compiled)
+    }
+    return compiled
+  }
+
+  #checkTime(): void {
+    const now = this.#clock.now()
+    for (const [key, pool] of this.#pools) {
+      pool.checkTime(now)
+      const { open, waiting } = pool.size
+      if (open === 0 && waiting === 0 && now - pool.usedAt > forgetAfterMs) this.#pools.delete(key)
+    }
+  }
+}
