@@ -16,9 +16,13 @@ export class Pools {
   readonly #http1: Http1Limits
   readonly #limitsOf = new WeakMap<ConnectionPool, PoolLimits>()
   readonly #sweep: Timer
-  readonly #localAddress: string | undefined
+  readonly #localAddress: ((to: Destination) => string | undefined) | undefined
 
-  constructor(connector: Connector, clock: Clock, options: { readonly http1?: Http1Limits; readonly localAddress?: string | undefined } = {}) {
+  constructor(
+    connector: Connector,
+    clock: Clock,
+    options: { readonly http1?: Http1Limits; readonly localAddress?: (to: Destination) => string | undefined } = {},
+  ) {
     this.#connector = connector
     this.#clock = clock
     this.#http1 = options.http1 ?? http1Limits
@@ -36,7 +40,7 @@ export class Pools {
         http1: this.#http1,
         // A sidecar peer may name its reasons; an application may not speak in the mesh's name.
         rules: responseRules(this.#http1, { dropReserved: to.identity === '' }),
-        localAddress: this.#localAddress,
+        localAddress: this.#localAddress?.(to),
       })
       this.#pools.set(key, pool)
     }

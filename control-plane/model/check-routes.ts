@@ -1,0 +1,149 @@
+import { closest } from '../../src/api/documents/closest.ts'
+import type { DocumentOf } from '../../src/api/documents/document.ts'
+import { type Path, type Problem, problemAt } from '../../src/api/documents/problem.ts'
+import { Protocol } from '../../src/api/gen/outrigger_pb.ts'
+import { attach, isServiceParent } from './attachment.ts'
+import { type BackendReference, resolveBackend } from './backend-ref.ts'
+import { dangling } from './dangling.ts'
+import { objectKey } from './document-key.ts'
+import type { MeshModel } from './mesh-model.ts'
+import { declaredProtocol } from './protocol.ts'
+import { redirectCycles } from './redirect-cycle.ts'
+import { meshPorts, portList } from './service-ports.ts'
+
+type Route = DocumentOf<'HTTPRoute'>
+
+/** What is wrong with what HTTPRoutes refer to. */
+export function checkRoutes(model: MeshModel): Problem[] {
+  return [...model.index.all('HTTPRoute').flatMap((route) => checkRoute(model, route)), ...redirectCycles(model)]
+}
+
+function checkRoute(model: MeshModel, route: Route): Problem[] {
+  const { parentRefs, rules } = route.value.spec
+  const problems: Problem[] = []
+  const parents: DocumentOf<'Service'>[] = []
+  for (const [at, ref] of parentRefs.entries()) {
+    if (!isServiceParent(ref)) continue
+    const path = ['spec', 'parentRefs', at]
+    const attachment = attach(model.index, route, ref)
+    if (attachment.is === 'attached') {
+      parents.push(attachment.service)
+      problems.push(...checkProtocol(route, path, attachment.service, attachment.port))
+    } else if (attachment.is === 'no-port') problems.push(missingParentPort(route, path, ref, attachment.service))
+    else {
+      const namespace = ref.namespace ?? route.namespace
+      problems.push(dangling(model.index, route, [...path, 'name'], { kind: 'Service', namespace, name: ref.name }))
+    }
+  }
+  if (!parentRefs.some(isServiceParent)) problems.push(noServiceParent(route))
+  for (const at of rules.keys()) problems.push(...checkRule(model, route, at, parents))
+  return problems
+}
+
+function checkRule(model: MeshModel, route: Route, at: number, parents: readonly DocumentOf<'Service'>[]): Problem[] {
+  const rule = route.value.spec.rules[at]!
+  const base = ['spec', 'rules', at]
+  const problems: Problem[] = []
+  const check = (ref: BackendReference, path: Path) => {
+    const found = checkBackend(model, route, ref, path, parents)
+    if (found !== undefined) problems.push(found)
+  }
+  const backends = (rule.backendRefs ?? []).filter((ref) => ref.weight > 0)
+  const checkFilters = (
+    filters: NonNullable<typeof rule.filters>,
+    path: Path,
+    targets: readonly BackendReference[],
+  ) => {
+    for (const [i, { requestMirror, extensionRef }] of filters.entries()) {
+      if (requestMirror !== undefined) {
+        const refPath = [...path, i, 'requestMirror', 'backendRef']
+        check(requestMirror.backendRef, refPath)
+        const same = targets.find((target) => sameBackend(route, target, requestMirror.backendRef))
+        if (same !== undefined) problems.push(mirrorsItself(route, refPath, same))
+      }
+      if (extensionRef !== undefined) {
+        const wanted = { kind: 'FaultInjection', namespace: route.namespace, name: extensionRef.name } as const
+        if (model.index.find(wanted.kind, wanted.namespace, wanted.name) === undefined) {
+          problems.push(dangling(model.index, route, [...path, i, 'extensionRef', 'name'], wanted))
+        }
+      }
+    }
+  }
+  checkFilters(rule.filters ?? [], [...base, 'filters'], backends)
+  for (const [i, ref] of (rule.backendRefs ?? []).entries()) {
+    check(ref, [...base, 'backendRefs', i])
+    checkFilters(ref.filters ?? [], [...base, 'backendRefs', i, 'filters'], [ref])
+  }
+  return problems
+}
+
+/** Valid if it is so for any parent: a route may have several, of which one is the cross-namespace backend itself. */
+function checkBackend(
+  model: MeshModel,
+  route: Route,
+  ref: BackendReference,
+  path: Path,
+  parents: readonly DocumentOf<'Service'>[],
+): Problem | undefined {
+  const tries = [undefined, ...parents].map((parent) => resolveBackend(model.index, route, ref, parent))
+  if (tries.some((resolved) => resolved.is === 'service')) return undefined
+  // The last: what a parent that is the Service itself says is closer to the point than "not permitted".
+  const resolved = tries.findLast((one) => one.is === 'invalid' && one.fault !== 'RefNotPermitted') ?? tries[0]!
+  if (resolved.is !== 'invalid') return undefined
+  const namespace = ref.namespace ?? route.namespace
+  const exists = model.index.find('Service', namespace, ref.name) !== undefined
+  if (resolved.fault === 'BackendNotFound') {
+    if (!exists) return dangling(model.index, route, [...path, 'name'], { kind: 'Service', namespace, name: ref.name })
+    return problemAt(route, [...path, 'port'], { code: 'missing-port', message: resolved.reason })
+  }
+  const code = resolved.fault === 'RefNotPermitted' ? 'not-permitted' : 'unsupported-backend'
+  const field = resolved.fault === 'RefNotPermitted' ? 'namespace' : 'name'
+  return problemAt(route, [...path, field], { code, message: resolved.reason })
+}
+
+function missingParentPort(
+  route: Route,
+  path: Path,
+  ref: { port?: number | undefined; sectionName?: string | undefined },
+  service: DocumentOf<'Service'>,
+): Problem {
+  const names = meshPorts(service).map((port) => port.name ?? '')
+  const byName = ref.sectionName !== undefined && !names.includes(ref.sectionName)
+  const wanted = byName ? `named ${ref.sectionName}` : `${ref.port}`
+  return problemAt(route, [...path, byName ? 'sectionName' : 'port'], {
+    code: 'missing-port',
+    message: `Service ${objectKey(service)} has no TCP port ${wanted}; its ports: ${portList(service)}`,
+    suggestion: byName ? closest(ref.sectionName ?? '', names) : undefined,
+  })
+}
+
+function checkProtocol(route: Route, path: Path, service: DocumentOf<'Service'>, port: number): Problem[] {
+  const meant = meshPorts(service).filter((p) => port === 0 || p.port === port)
+  const opaque = meant.filter((p) => {
+    const protocol = declaredProtocol(p.appProtocol, p.name)
+    return protocol === Protocol.TCP || protocol === Protocol.TLS
+  })
+  if (opaque.length === 0 || opaque.length < meant.length) return []
+  const message = `Service ${objectKey(service)} declares port ${opaque[0]!.port} as opaque: a route never sees its requests`
+  return [problemAt(route, path, { severity: 'warning', code: 'not-http', message })]
+}
+
+function noServiceParent(route: Route): Problem {
+  return problemAt(route, ['spec', 'parentRefs'], {
+    severity: 'warning',
+    code: 'no-service-parent',
+    message: 'the route has no Service among its parents: it holds for nothing in the mesh',
+    expected: '{group: "", kind: Service, name: ...}',
+  })
+}
+
+function mirrorsItself(route: Route, path: Path, target: BackendReference): Problem {
+  const named = `Service ${target.namespace ?? route.namespace}/${target.name}`
+  const message = `${named} gets a copy of the requests that it gets already: each would be handled twice`
+  return problemAt(route, path, { code: 'cycle', message, expected: 'another Service' })
+}
+
+function sameBackend(route: Route, a: BackendReference, b: BackendReference): boolean {
+  const namespace = route.namespace
+  return a.name === b.name && a.port === b.port && (a.namespace ?? namespace) === (b.namespace ?? namespace)
+}

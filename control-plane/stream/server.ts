@@ -1,0 +1,194 @@
+import { constants } from 'node:crypto'
+import { createServer, type Server as TlsServer, type TLSSocket } from 'node:tls'
+import { Metadata, Server, ServerCredentials, type ServerDuplexStream, status } from '@grpc/grpc-js'
+import type { ClientMessage, ServerMessage } from '../../src/api/gen/outrigger_pb.ts'
+import { signCertificateMethod, watchMethod } from '../../src/api/services.ts'
+import type { Clock, Timer } from '../../src/base/clock.ts'
+import type { Log } from '../../src/base/log.ts'
+import { type PeerProof, peerProof } from '../identity/peer-proof.ts'
+import type { ServerCertificate } from '../identity/server-certificate.ts'
+import { IdentityService } from '../identity/service.ts'
+import type { Authority } from '../identity/authority.ts'
+import type { Tokens } from '../identity/token.ts'
+import { Debounce } from '../sources/debounce.ts'
+import { listen } from './listen.ts'
+import type { Resources } from './resources.ts'
+import { Session } from './session.ts'
+import { Sidecars } from './sidecars.ts'
+
+export interface StreamServerOptions {
+  readonly clock: Clock
+  readonly log: Log
+  readonly host: string
+  /** 0: any that is free. */
+  readonly port: number
+  readonly authority: Authority
+  readonly tokens: Tokens
+  readonly certificate: ServerCertificate
+  readonly resources: Resources
+}
+
+// One edit changes many resources; a rollout changes endpoints for minutes.
+const quietMs = 25
+const quietMaxMs = 500
+const tickMs = 5_000
+
+/**
+ * The one port that sidecars know: TLS 1.3 with the client's certificate asked for but not demanded, so that the same
+ * port serves those who have only a token (`Identity`) and those who have a certificate (everything).
+ */
+export class StreamServer {
+  readonly sidecars: Sidecars
+  readonly identity: IdentityService
+  readonly #options: StreamServerOptions
+  readonly #log: Log
+  readonly #tls: TlsServer
+  readonly #grpc: Server
+  readonly #injector: ReturnType<Server['createConnectionInjector']>
+  /** What each open connection has proved, by remote address and port. */
+  readonly #proofs = new Map<string, PeerProof>()
+  readonly #sockets = new Set<TLSSocket>()
+  readonly #publishing: Debounce
+  readonly #watchingResources: Disposable
+  readonly #watchingCertificate: Disposable
+  readonly #ticking: Timer
+  #changed = new Set<string>()
+
+  private constructor(options: StreamServerOptions) {
+    this.#options = options
+    this.#log = options.log.named('stream')
+    this.sidecars = new Sidecars(options.clock)
+    this.identity = new IdentityService({
+      authority: options.authority,
+      tokens: options.tokens,
+      log: options.log,
+      proofOf: (call) => this.#proofOf(call.getPeer()),
+    })
+    this.#grpc = new Server({
+      'grpc.enable_channelz': 0,
+      'grpc.keepalive_time_ms': 10_000,
+      'grpc.keepalive_timeout_ms': 5_000,
+      'grpc.max_connection_idle_ms': 60_000,
+      'grpc.max_receive_message_length': 16 * 1_048_576,
+    })
+    this.#grpc.addService({ SignCertificate: signCertificateMethod }, { SignCertificate: this.identity.signCertificate })
+    this.#grpc.addService({ Watch: watchMethod }, { Watch: this.#watch })
+    this.#injector = this.#grpc.createConnectionInjector(ServerCredentials.createInsecure())
+    this.#tls = createServer({
+      requestCert: true,
+      rejectUnauthorized: false,
+      minVersion: 'TLSv1.3',
+      ALPNProtocols: ['h2'],
+      handshakeTimeout: 10_000,
+      // No resumption: each connection proves its certificate anew (CVE-2022-21654).
+      secureOptions: constants.SSL_OP_NO_TICKET,
+    })
+    this.#tls.on('secureConnection', (socket) => this.#accept(socket))
+    this.#tls.on('tlsClientError', (error, socket) => {
+      this.#log.debug('a TLS handshake failed', { error, 'client.address': socket.remoteAddress })
+    })
+    this.#watchingCertificate = options.certificate.current.subscribe((certificate) => {
+      this.#tls.setSecureContext({ ...certificate, minVersion: 'TLSv1.3', secureOptions: constants.SSL_OP_NO_TICKET })
+    })
+    this.#publishing = new Debounce(options.clock, quietMs, quietMaxMs, () => this.#publish())
+    this.#watchingResources = options.resources.subscribe((names) => {
+      for (const name of names) this.#changed.add(name)
+      this.#publishing.trigger()
+    })
+    this.#ticking = options.clock.every(tickMs, () => {
+      for (const session of this.sidecars.sessions()) session.tick()
+    })
+  }
+
+  /** Listens. Throws an Error that names the remedy when it cannot. */
+  static async start(options: StreamServerOptions): Promise<StreamServer> {
+    const server = new StreamServer(options)
+    try {
+      await listen(server.#tls, { host: options.host, port: options.port, what: 'the policy stream', option: '--stream-port' })
+      return server
+    } catch (error) {
+      await server.stop()
+      throw error
+    }
+  }
+
+  get port(): number {
+    const address = this.#tls.address()
+    return typeof address === 'object' && address !== null ? address.port : 0
+  }
+
+  async stop(): Promise<void> {
+    this.#ticking.cancel()
+    this.#publishing.cancel()
+    this.#watchingResources[Symbol.dispose]()
+    this.#watchingCertificate[Symbol.dispose]()
+    const closed = new Promise<void>((resolve) => this.#tls.close(() => resolve()))
+    this.#injector.destroy()
+    this.#grpc.forceShutdown()
+    for (const socket of this.#sockets) socket.destroy()
+    if (this.#tls.listening) await closed
+  }
+
+  #accept(socket: TLSSocket): void {
+    if (socket.alpnProtocol !== 'h2') {
+      socket.destroy()
+      return
+    }
+    const { authority, clock } = this.#options
+    const proof = peerProof(socket, authority.trustDomain, clock)
+    const key = `${socket.remoteAddress}:${socket.remotePort}`
+    if (proof.is === 'refused') this.#log.warn(proof.reason, { 'client.address': key })
+    this.#proofs.set(key, proof)
+    this.#sockets.add(socket)
+    socket.once('close', () => {
+      this.#sockets.delete(socket)
+      if (this.#proofs.get(key) === proof) this.#proofs.delete(key)
+    })
+    socket.on('error', () => {})
+    this.#injector.injectConnection(socket)
+  }
+
+  #proofOf(peer: string): PeerProof {
+    return this.#proofs.get(peer) ?? { is: 'none' }
+  }
+
+  readonly #watch = (call: ServerDuplexStream<ClientMessage, ServerMessage>): void => {
+    const proof = this.#proofOf(call.getPeer())
+    if (proof.is !== 'verified') {
+      const details =
+        proof.is === 'refused'
+          ? proof.reason
+          : 'the policy stream needs a client certificate: obtain one with Identity.SignCertificate'
+      call.emit('error', { code: status.UNAUTHENTICATED, details })
+      return
+    }
+    // At once, so that the sidecar knows that it is heard even while the sources are still being read.
+    call.sendMetadata(new Metadata())
+    const session = new Session({
+      clock: this.#options.clock,
+      log: this.#log,
+      resources: this.#options.resources,
+      identity: proof.spiffeId,
+      identityExpiresAtMs: proof.expiresAtMs,
+      send: (message) => void call.write(message),
+      fail: (code, details) => void call.emit('error', { code, details }),
+    })
+    this.sidecars.add(session)
+    const over = (): void => {
+      session.ended()
+      this.sidecars.remove(session)
+    }
+    call.on('data', (message: ClientMessage) => session.take(message))
+    call.once('end', () => call.end())
+    call.once('cancelled', over)
+    call.once('close', over)
+    // grpc-js answers the client itself; without a listener the process would end.
+    call.on('error', over)
+  }
+
+  #publish(): void {
+    const changed = this.#changed
+    this.#changed = new Set()
+    for (const session of this.sidecars.sessions()) session.changed(changed)
+  }
+}

@@ -1,0 +1,175 @@
+import { z } from 'zod'
+import { policyMode, targetRefs } from './attachment.ts'
+import { countSet, crossField } from './cross-field.ts'
+import { strictDocument } from './document.ts'
+import { durationMs } from './duration.ts'
+import { duration, headerName, positiveDuration, token } from './fields.ts'
+
+const count = () => z.int().min(1).max(4_294_967_295)
+
+const hash = z
+  .strictObject({
+    header: headerName().optional().describe('Hash of this request header.'),
+    cookie: z.string().min(1).max(256).regex(token, { error: 'not a cookie name (RFC 6265 token)' }).optional().describe('Hash of this cookie.'),
+    sourceIP: z.literal(true).optional().describe("Hash of the caller's address."),
+  })
+  .check(
+    crossField<{ header?: string | undefined; cookie?: string | undefined; sourceIP?: true | undefined }>(
+      ['header', 'cookie', 'sourceIP'],
+      (value, report) => {
+        if (countSet(value, ['header', 'cookie', 'sourceIP']) !== 1) report('set exactly one of header, cookie, sourceIP')
+      },
+    ),
+  )
+
+const loadBalancer = z
+  .strictObject({
+    algorithm: z
+      .enum(['RoundRobin', 'LeastRequest', 'EWMA', 'Random', 'ConsistentHash'])
+      .default('LeastRequest')
+      .describe('How an endpoint is picked. LeastRequest: the less busy of two at random. EWMA: by latency.'),
+    hash: hash.optional().describe('What ConsistentHash hashes.'),
+  })
+  .check(
+    crossField<{ algorithm: string; hash?: object | undefined }>(['algorithm', 'hash'], ({ algorithm, hash }, report) => {
+      if (algorithm === 'ConsistentHash' && hash === undefined) report('algorithm ConsistentHash needs hash')
+      if (algorithm !== 'ConsistentHash' && hash !== undefined) report(`hash does not belong to algorithm ${algorithm}`, ['hash'])
+    }),
+  )
+
+const connectionPool = z.strictObject({
+  connectionsMax: count().optional().describe("Most open connections to one endpoint. Default: the sidecar's."),
+  pendingRequestsMax: z
+    .int()
+    .min(1)
+    .max(4_294_967_295)
+    .optional()
+    .describe("Most requests that wait for a connection. Default: the sidecar's."),
+  requestsMax: count().optional().describe("Most requests in flight to the Service. Default: the sidecar's."),
+  requestsPerConnectionMax: count().optional().describe('Requests after which a connection is closed. Default: no limit.'),
+  connectTimeout: positiveDuration().optional().describe("Time to connect, TLS included. Default: the sidecar's."),
+  idleTimeout: positiveDuration().optional().describe("Time after which an idle connection is closed. Default: the sidecar's."),
+})
+
+const circuitBreaker = z.strictObject({
+  scope: z.enum(['Service', 'Endpoint']).default('Endpoint').describe('One breaker for the Service, or one for each endpoint.'),
+  errorThresholdPercentage: z
+    .int()
+    .min(1)
+    .max(100)
+    .default(50)
+    .describe('Share of failed requests in the window, in percent, at which the breaker opens (rejects).'),
+  volumeThreshold: z.int().min(1).max(1_000_000).default(10).describe('Requests in the window below which it never opens.'),
+  rollingWindow: positiveDuration().default('10s').describe('Time over which requests are counted.'),
+  resetTimeout: positiveDuration().default('30s').describe('Time that it stays open before it lets one probe through.'),
+})
+
+const outlierDetection = z.strictObject({
+  consecutive5xxErrors: z.int().min(1).max(1_000_000).default(5).describe('Failures in a row that eject an endpoint.'),
+  interval: positiveDuration().default('10s').describe('Time between two looks at ejected endpoints.'),
+  baseEjectionTime: positiveDuration().default('30s').describe('First ejection; it grows with each further one.'),
+  maxEjectionPercent: z.int().min(0).max(100).default(10).describe('Most endpoints ejected at a time, in percent; one is always allowed.'),
+})
+
+/** Conditions under which a try is repeated; the words of outrigger.proto. */
+export const retryConditions = ['connect-failure', 'reset', 'refused', 'timeout', '5xx', 'gateway-error', 'breaker-open'] as const
+
+const backoff = z
+  .strictObject({
+    base: positiveDuration().default('25ms').describe('Wait before the first retry; it doubles, with full jitter.'),
+    max: positiveDuration().optional().describe('Longest wait. Default: ten times base.'),
+  })
+  .check(
+    crossField<{ base: string; max?: string | undefined }>(['base', 'max'], ({ base, max }, report) => {
+      if (max !== undefined && durationMs(max) < durationMs(base)) report(`max (${max}) must not be shorter than base (${base})`, ['max'])
+    }),
+  )
+
+const retry = z.strictObject({
+  attempts: z
+    .int()
+    .min(0)
+    .max(100)
+    .optional()
+    .describe('Retries after the first try; 0 switches retries off. Default: 1.')
+    .meta({ default: 1 }),
+  retryOn: z
+    .array(z.enum(retryConditions))
+    .min(1)
+    .optional()
+    .describe('Conditions, besides codes, under which a try is repeated. Default: connect-failure, refused.')
+    .meta({ default: ['connect-failure', 'refused'] }),
+  codes: z.array(z.int().min(400).max(599)).min(1).max(200).optional().describe('Status codes that are retried.'),
+  methods: z
+    .array(z.string().min(1).max(64).regex(token, { error: 'not a method (RFC 9110 token)' }))
+    .min(1)
+    .max(32)
+    .optional()
+    .describe('Methods that may be sent twice after bytes were sent. Default: GET, HEAD, OPTIONS, TRACE, PUT, DELETE.')
+    .meta({ default: ['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'] }),
+  perTryTimeout: duration().optional().describe('Time of one try. 0s: none. Default: timeouts.backendRequest of the route.'),
+  backoff: backoff.optional().describe('Wait between tries.'),
+  maxBodyBytes: z
+    .int()
+    .min(0)
+    .max(1_048_576)
+    .optional()
+    .describe('Request bodies up to this many bytes are kept for a retry; larger ones are not retried. Default: 65536.')
+    .meta({ default: 65_536 }),
+})
+
+const retryConstraint = z.strictObject({
+  budget: z
+    .strictObject({
+      percent: z.int().min(0).max(100).default(20).describe('Most retries, in percent of the requests in the interval.'),
+      interval: positiveDuration().default('10s').describe('Sliding time over which both are counted.'),
+    })
+    .prefault({})
+    .describe('Share of requests that may be retries.'),
+  minRetryRate: z
+    .strictObject({
+      count: z.int().min(0).max(1_000_000).default(10).describe('Retries that are always allowed ...'),
+      interval: positiveDuration().default('1s').describe('... in this time.'),
+    })
+    .prefault({})
+    .describe('Retries that are allowed however few requests there are.'),
+})
+
+const spec = z
+  .strictObject({
+    mode: policyMode(),
+    targetRefs: targetRefs('Service').describe('Services that it holds for.'),
+    loadBalancer: loadBalancer.optional().describe('How an endpoint is picked. Default: LeastRequest.'),
+    connectionPool: connectionPool.optional().describe('Limits and times of upstream connections.'),
+    circuitBreaker: z
+      .array(circuitBreaker)
+      .min(1)
+      .max(2)
+      .optional()
+      .describe('Breakers, one for each scope. Default: none.'),
+    outlierDetection: outlierDetection.optional().describe('Ejects endpoints that fail in a row. Default: off.'),
+    retry: retry.optional().describe('Retries of every route of the Service; an HTTPRoute retry overrides its fields.'),
+    retryConstraint: retryConstraint
+      .optional()
+      .describe('Retry budget. Default: 20 percent over 10s, at least 10 retries a second.'),
+  })
+  .check(
+    crossField<{ circuitBreaker?: { scope: string }[] | undefined }>(['circuitBreaker'], ({ circuitBreaker = [] }, report) => {
+      const [first, second] = circuitBreaker
+      if (first !== undefined && second !== undefined && first.scope === second.scope) {
+        report(`two breakers of scope ${second.scope}; one for each scope`, ['circuitBreaker', 1, 'scope'])
+      }
+    }),
+  )
+  .describe('How the callers of the targets behave.')
+
+/** How callers of a Service balance, pool, break and retry. */
+export const backendPolicy = strictDocument(
+  'outrigger.dev/v1alpha1',
+  'BackendPolicy',
+  spec,
+  'How callers of a Service pick endpoints, pool connections, break circuits, eject and retry.',
+)
+
+/** How callers of a Service balance, pool, break and retry. */
+export type BackendPolicy = z.infer<typeof backendPolicy>

@@ -1,0 +1,135 @@
+// Field types that several kinds share. Each carries the message that its user will read.
+import { isIP } from 'node:net'
+import { RE2JS } from 're2js'
+import { z } from 'zod'
+import { durationMs, durationMsMax, isDuration } from './duration.ts'
+
+/** Longest regular expression, in characters; compiling stays well under a millisecond a pattern. */
+export const regexCharactersMax = 1024
+
+/** GEP-2257 duration as text; `durationMs` turns it into a number. */
+export function duration() {
+  return z.string().check(
+    z.superRefine<string>((text, context) => {
+      if (!isDuration(text)) {
+        context.addIssue({ code: 'custom', message: durationMessage(text), params: { expected: durationExpected } })
+      } else if (durationMs(text) > durationMsMax) {
+        context.addIssue({ code: 'custom', message: `"${text}" is longer than the longest duration, 1193h` })
+      }
+    }),
+    z.meta({ format: 'duration-gep2257', pattern: '^([0-9]{1,5}(h|m|s|ms)){1,4}$' }),
+  )
+}
+
+/** Like `duration`, but zero has no meaning for the field. */
+export function positiveDuration() {
+  return duration().check(
+    z.superRefine<string>((text, context) => {
+      if (isDuration(text) && durationMs(text) === 0) {
+        context.addIssue({ code: 'custom', message: 'must be longer than zero', params: { expected: 'at least 1ms' } })
+      }
+    }),
+  )
+}
+
+const durationExpected = 'a duration such as 250ms, 1m30s or 2h (h, m, s and ms, whole numbers, at most 5 digits)'
+
+function durationMessage(text: string): string {
+  if (/^[0-9]+$/.test(text)) return `"${text}" has no unit`
+  return `"${text}" is not a duration`
+}
+
+/** Why the pattern is refused, or undefined when the linear engine takes it. */
+export function regexFault(pattern: string): string | undefined {
+  if (pattern.length > regexCharactersMax) {
+    return `regular expression of ${pattern.length} characters; at most ${regexCharactersMax} are accepted`
+  }
+  try {
+    RE2JS.compile(pattern)
+    return undefined
+  } catch (error) {
+    const reason = error instanceof Error ? error.message.replace(/^error parsing regexp: /, '') : String(error)
+    return `regular expression refused: ${reason} (RE2 syntax: no back-references, no look-around)`
+  }
+}
+
+const dnsLabel = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/
+const dnsSubdomain = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/
+
+/** Name of a document: RFC 1123 subdomain, as Kubernetes has it. */
+export function objectName() {
+  return z
+    .string()
+    .min(1)
+    .max(253)
+    .regex(dnsSubdomain, { error: (issue) => `"${issue.input}" is not a name: lower-case letters, digits, "-" and "."` })
+}
+
+/** Namespace: RFC 1123 label. */
+export function namespaceName() {
+  return z
+    .string()
+    .min(1)
+    .max(63)
+    .regex(dnsLabel, { error: (issue) => `"${issue.input}" is not a namespace: lower-case letters, digits and "-"` })
+}
+
+/** TCP port that a peer can dial. */
+export function port() {
+  return z.int().min(1).max(65_535)
+}
+
+/** Share of requests in percent; fractions count, to a ten-thousandth of a percent. */
+export function percentage() {
+  return z.number().min(0).max(100)
+}
+
+/** Label or annotation map. */
+export function stringMap() {
+  return z.record(z.string(), z.string())
+}
+
+/** Method, header or cookie name: RFC 9110 token. */
+export const token = /^[A-Za-z0-9!#$%&'*+\-.^_`|~]+$/
+
+/** Header name, compared without case. */
+export function headerName() {
+  return z
+    .string()
+    .min(1)
+    .max(256)
+    .regex(token, { error: (issue) => `"${issue.input}" is not a header name (RFC 9110 token)` })
+}
+
+/** Header value. Line ends and NUL would split the head, so they are refused here and not only by the engine. */
+export function headerValue() {
+  return z
+    .string()
+    .min(1)
+    .max(4096)
+    .regex(/^[^\x00-\x08\x0a-\x1f\x7f]*$/, { error: 'a header value cannot hold control characters' })
+}
+
+/** Host name without wildcard and port. */
+export function preciseHostname() {
+  return z
+    .string()
+    .min(1)
+    .max(253)
+    .regex(dnsSubdomain, { error: (issue) => `"${issue.input}" is not a host name` })
+}
+
+/** IP address or CIDR block. */
+export function ipBlock() {
+  return z.string().refine(isIpBlock, {
+    error: (issue) => `"${issue.input}" is not an address or block such as 10.0.0.0/8, 192.0.2.7 or fd00::/8`,
+  })
+}
+
+function isIpBlock(text: string): boolean {
+  const [address, bits, ...rest] = text.split('/')
+  const family = isIP(address ?? '')
+  if (family === 0 || rest.length > 0 || address!.includes('%')) return false
+  if (bits === undefined) return true
+  return /^[0-9]{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128)
+}

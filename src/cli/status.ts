@@ -1,0 +1,130 @@
+import { type Command, Option } from 'commander'
+import { request } from 'undici'
+import type { ControlPlaneStatus } from '../../control-plane/admin/status.ts'
+import type { SidecarStatus } from '../../control-plane/stream/sidecars.ts'
+import { systemClock } from '../base/clock.ts'
+import { messageOf } from '../base/log.ts'
+import { paint, renderTable } from './table.ts'
+
+/** Adds `outrigger status`. */
+export function registerStatus(program: Command): void {
+  program
+    .command('status')
+    .description('Who is connected, which revision is in force, what was refused and why, when certificates expire.')
+    .option('--control-plane <url>', "the control plane's admin address", process.env['OUTRIGGER_ADMIN_URL'] ?? 'http://127.0.0.1:15014')
+    .addOption(new Option('-o, --output <format>', 'how to print it').choices(['text', 'json']).default('text'))
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 all is well; 1 a sidecar is disconnected, behind or refuses something, a document has an error, or\nno control plane answers.\n' +
+        '\nExamples:\n  outrigger status\n  outrigger status -o json\n',
+    )
+    .action(async ({ controlPlane, output }: { controlPlane: string; output: 'text' | 'json' }) => {
+      const status = await fetchStatus(controlPlane)
+      process.stdout.write(output === 'json' ? `${JSON.stringify(status, undefined, 2)}\n` : statusText(status, systemClock.wall()))
+      if (!isWell(status)) process.exitCode = 1
+    })
+}
+
+/** What the control plane says of itself and its sidecars. Throws an Error that names the remedy when none answers. */
+export async function fetchStatus(controlPlane: string): Promise<ControlPlaneStatus> {
+  const base = /^https?:\/\//.test(controlPlane) ? controlPlane : `http://${controlPlane}`
+  const { statusCode, body } = await request(new URL('/status', base), { headersTimeout: 5_000, bodyTimeout: 5_000 }).catch(
+    (cause: unknown) => {
+      throw new Error(`no control plane answers at ${base} (${messageOf(cause)}): start one with 'outrigger up DIR', or name it with --control-plane`, {
+        cause,
+      })
+    },
+  )
+  const text = await body.text()
+  if (statusCode !== 200) throw new Error(`${base}/status answered ${statusCode}: ${text.trim()}`)
+  try {
+    return JSON.parse(text) as ControlPlaneStatus
+  } catch (cause) {
+    throw new Error(`${base} is not a control plane: it answered no JSON`, { cause })
+  }
+}
+
+/** Everyone who is known is connected and obeys what is written. */
+export function isWell(status: ControlPlaneStatus): boolean {
+  return (
+    status.synced &&
+    status.sidecars.every((sidecar) => sidecar.connected && sidecar.inSync && sidecar.rejected.length === 0) &&
+    status.sources.every((source) => source.problems.every((problem) => problem.severity !== 'error'))
+  )
+}
+
+/** For people: one line on the control plane, a row per sidecar, then what is refused and why. */
+export function statusText(status: ControlPlaneStatus, nowMs: number): string {
+  const { revision, trustDomain, sidecars, sources, program } = status
+  const documents = sources.reduce((sum, source) => sum + source.documents, 0)
+  const lines = [
+    `${program}: revision ${revision}, ${documents} documents, trust domain ${trustDomain}, ` +
+      `${sidecars.filter((sidecar) => sidecar.connected).length} of ${sidecars.length} sidecars connected`,
+  ]
+  if (!status.synced) lines.push(paint('yellow', 'not every source has been read yet: nothing is published'))
+  lines.push('', sidecars.length === 0 ? 'No sidecar has connected.' : table(sidecars, revision, nowMs))
+  lines.push(...rejections(sidecars), ...problems(status), ...refusals(status))
+  return `${lines.join('\n')}\n`
+}
+
+function table(sidecars: readonly SidecarStatus[], revision: number, nowMs: number): string {
+  return renderTable(
+    [
+      { title: 'WORKLOAD' },
+      { title: 'CONNECTED' },
+      { title: 'REVISION', align: 'right' },
+      { title: 'RESOURCES', align: 'right' },
+      { title: 'REJECTED', align: 'right' },
+      { title: 'CERTIFICATE' },
+      { title: 'PROGRAM', widthMax: 24 },
+      { title: 'IDENTITY' },
+    ],
+    sidecars.map((sidecar) => [
+      sidecar.workload,
+      sidecar.connected
+        ? `yes, ${age(nowMs - sidecar.since)}`
+        : paint('red', `no, for ${age(nowMs - sidecar.since)}`),
+      sidecar.inSync ? String(sidecar.ackedRevision) : paint('yellow', `${sidecar.ackedRevision} of ${revision}`),
+      String(sidecar.subscribed),
+      sidecar.rejected.length === 0 ? '0' : paint('red', String(sidecar.rejected.length)),
+      certificate(sidecar.certificateExpiresAt - nowMs),
+      sidecar.program,
+      sidecar.identity,
+    ]),
+  )
+}
+
+function rejections(sidecars: readonly SidecarStatus[]): string[] {
+  const lines = sidecars.flatMap(({ workload, rejected }) =>
+    rejected.map(({ resource, reason }) => `  ${workload}: ${resource}: ${reason}`),
+  )
+  return lines.length === 0 ? [] : ['', paint('red', 'Rejected by a sidecar (its last good version stays in force):'), ...lines]
+}
+
+function problems(status: ControlPlaneStatus): string[] {
+  const lines = status.sources.flatMap((source) =>
+    source.problems.map(
+      ({ severity, file, line, column, message, suggestion }) =>
+        `  ${severity}: ${file}:${line}:${column}: ${message}${suggestion === undefined ? '' : ` (did you mean '${suggestion}'?)`}`,
+    ),
+  )
+  return lines.length === 0 ? [] : ['', 'Documents (what has an error is not in force; its last good version stays):', ...lines]
+}
+
+function refusals(status: ControlPlaneStatus): string[] {
+  const causes = Object.entries(status.certificateRefusals).map(([cause, count]) => `${count} ${cause}`)
+  return causes.length === 0 ? [] : ['', `Certificates refused since the start: ${causes.join(', ')}`]
+}
+
+function certificate(leftMs: number): string {
+  if (leftMs <= 0) return paint('red', 'expired')
+  return leftMs < 3_600_000 ? paint('yellow', `${age(leftMs)} left`) : `${age(leftMs)} left`
+}
+
+/** `45s`, `12m`, `5h`, `3d`: one unit is enough here. */
+function age(ms: number): string {
+  const s = Math.max(0, Math.round(ms / 1_000))
+  if (s < 90) return `${s}s`
+  if (s < 5_400) return `${Math.round(s / 60)}m`
+  return s < 172_800 ? `${Math.round(s / 3_600)}h` : `${Math.round(s / 86_400)}d`
+}

@@ -1,0 +1,50 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto'
+import type { Clock } from '../base/clock.ts'
+import { parseSpiffeId } from './spiffe.ts'
+import { verifyPeer } from './peer.ts'
+
+/** Who this workload is and how it proves it. `tls.createSecureContext` takes key, certificate and bundle as they are. */
+export interface Credentials {
+  /** PKCS#8. */
+  readonly privateKeyPem: string
+  /** Leaf first. */
+  readonly certificateChainPem: string
+  /** Every root to trust. */
+  readonly trustBundlePem: string
+  readonly trustDomain: string
+  readonly spiffeId: string
+  /** Unix milliseconds. */
+  readonly notBeforeMs: number
+  readonly expiresAtMs: number
+}
+
+/**
+ * Checks that key, chain and bundle belong together and hold now, and reads the names from the leaf. Throws an Error or
+ * MeshError that says what does not fit.
+ */
+export function readCredentials(
+  pem: Pick<Credentials, 'privateKeyPem' | 'certificateChainPem' | 'trustBundlePem'>,
+  clock: Clock,
+): Credentials {
+  const leaf = new X509Certificate(pem.certificateChainPem)
+  if (!leaf.checkPrivateKey(createPrivateKey(pem.privateKeyPem))) {
+    throw new Error('the certificate is for another key')
+  }
+  if (!roots(pem.trustBundlePem).some((root) => leaf.checkIssued(root) && leaf.verify(root.publicKey))) {
+    throw new Error('no root of the trust bundle has signed the certificate')
+  }
+  const spiffeId = verifyPeer(leaf, { trustDomain: undefined, clock })
+  return {
+    ...pem,
+    trustDomain: parseSpiffeId(spiffeId)!.trustDomain,
+    spiffeId,
+    notBeforeMs: leaf.validFromDate.getTime(),
+    expiresAtMs: leaf.validToDate.getTime(),
+  }
+}
+
+/** The certificates of a PEM bundle. */
+export function roots(bundlePem: string): X509Certificate[] {
+  const blocks = bundlePem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
+  return blocks.map((block) => new X509Certificate(block))
+}

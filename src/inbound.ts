@@ -1,0 +1,316 @@
+/** The inbound path: what is sent to the application of this pod. TLS is ended here, the peer identified, policy applied. */
+import net, { type Socket } from 'node:net'
+import tls from 'node:tls'
+import { MtlsMode, Protocol, type Workload } from './api/gen/outrigger_pb.ts'
+import { noBody } from './base/body.ts'
+import { MeshError } from './base/errors.ts'
+import { type Downstream, Exchange, Response } from './base/exchange.ts'
+import type { Live } from './base/live.ts'
+import { type Service, stack } from './base/stack.ts'
+import { peek } from './detect/peek.ts'
+import { http1Limits } from './http1/limits.ts'
+import { type RequestRules, requestRules } from './http1/request-head.ts'
+import { Http1Server } from './http1/server.ts'
+import { verifyPeer } from './identity/peer.ts'
+import { deliverySource } from './listener/capture-rules.ts'
+import { plainAddress } from './listener/loop-guard.ts'
+import type { OriginalDestination } from './listener/original-destination.ts'
+import type { HostPort } from './options.ts'
+import { authorize } from './policy/authorize.ts'
+import type { InboundEnv } from './policy/env.ts'
+import { inFlight } from './policy/in-flight.ts'
+import { inboundStack } from './policy/order.ts'
+import { responseTo, rescue } from './policy/rescue.ts'
+import { normalizeTarget } from './route/path.ts'
+import type { Runtime } from './runtime.ts'
+import { relayTcp } from './relay-tcp.ts'
+import { reset } from './tcp/reset.ts'
+import { record, recordRefusal } from './telemetry/record.ts'
+import { traceHeaderLines } from './telemetry/trace-context.ts'
+import type { Destination } from './upstream/connect.ts'
+import { defaultPoolLimits } from './upstream/pool.ts'
+import type { Pools } from './upstream/pools.ts'
+
+/** A TLS handshake that takes longer is given up (Envoy transport_socket_connect_timeout 15 s). */
+const handshakeTimeoutMs = 10_000
+
+/** A connection between its acceptance and the decision what it is. */
+interface Arrival {
+  readonly app: Destination
+  readonly address: string
+  readonly port: number
+}
+
+/** The policy of this workload, compiled. */
+interface Compiled {
+  readonly message: Workload
+  readonly http: Service
+  readonly connection: Service
+}
+
+export class Inbound {
+  readonly http: Http1Server
+  readonly #runtime: Runtime
+  readonly #pools: Pools
+  readonly #apps = new WeakMap<Downstream, Destination>()
+  readonly #arrivals = new WeakMap<Socket, Arrival>()
+  readonly #meshRules: RequestRules
+  #compiled: Compiled | undefined
+  #tls: tls.Server | undefined
+
+  constructor(runtime: Runtime, pools: Pools, env: InboundEnv, workload: Live<Workload | undefined>) {
+    this.#runtime = runtime
+    this.#pools = pools
+    const { telemetry, by, clock } = runtime
+    const log = { error: (fields: object, message: string) => runtime.log.error(message, { ...fields }) }
+    this.http = new Http1Server({
+      clock,
+      limits: http1Limits,
+      serve: stack(
+        [
+          record(telemetry, 'inbound'), // outermost: sees every outcome once, our own refusals too
+          rescue({ log, by }), // every MeshError becomes a response here and nowhere else
+          inFlight(runtime.inFlight), // refuse before doing work
+        ],
+        this.#serve, // then the workload's own stack: policy/order.ts
+      ),
+      refuse: (error, downstream, startedAt) => {
+        const response = responseTo(error, undefined, by)
+        recordRefusal(telemetry, { downstream, error, startedAt, bytesOut: response.body.length ?? 0, answered: true })
+        return response
+      },
+      dropReserved: true,
+      allowConnect: false,
+      splice: (exchange, client, head, response) =>
+        relayTcp(runtime, 'inbound', exchange, client, response.tunnel!.socket, { a: head, b: response.tunnel!.head }),
+    })
+    // A peer that proved itself to be of the mesh may say which try this is.
+    this.#meshRules = requestRules(http1Limits, { dropReserved: false, allowConnect: false })
+    workload.subscribe((message) => {
+      this.#compiled = message === undefined ? undefined : compile(message, env, this.#local)
+    })
+    runtime.credentials.subscribe((credentials) => {
+      if (credentials === undefined) return
+      const context = {
+        key: credentials.privateKeyPem,
+        cert: credentials.certificateChainPem,
+        ca: credentials.trustBundlePem,
+        minVersion: 'TLSv1.3' as const,
+      }
+      // New handshakes use the new certificate; connections that stand go on.
+      if (this.#tls === undefined) this.#tls = this.#tlsServer(context)
+      else this.#tls.setSecureContext(context)
+    })
+  }
+
+  /** Explicit capture: a listener that stands for one port of the application. */
+  acceptExplicit(socket: Socket, app: HostPort): void {
+    const to = { key: keyOf(app.host, app.port), address: app.host, port: app.port, identity: '' }
+    this.#accept(socket, { app: to, address: plainAddress(socket.localAddress), port: socket.localPort ?? 0 })
+  }
+
+  /** Redirect capture: the original destination is the application's own address and port. */
+  acceptCaptured(socket: Socket, original: OriginalDestination): void {
+    const destination = original(socket)
+    const loop = this.#runtime.guard.check(socket, destination)
+    if (loop !== undefined || destination === undefined) {
+      this.#runtime.log.warn(`inbound connection dropped: loop (${loop ?? 'direct'})`, { 'source.ip': socket.remoteAddress })
+      this.#runtime.telemetry.metrics.downstreamRefused('LOOP')
+      reset(socket)
+      return
+    }
+    const { address, port } = destination
+    const app = { key: keyOf(address, port), address, port, identity: '' }
+    this.#accept(socket, { app, address, port })
+  }
+
+  close(): void {
+    this.http.close()
+    this.#tls?.close()
+  }
+
+  #accept(socket: Socket, arrival: Arrival): void {
+    void this.#decide(socket, arrival).catch((error: unknown) => this.#drop(socket, MeshError.from(error)))
+  }
+
+  async #decide(socket: Socket, arrival: Arrival): Promise<void> {
+    const compiled = this.#compiled
+    // Without policy nobody can say who may come in, and without a certificate nothing can be checked: nothing passes.
+    if (compiled === undefined || this.#tls === undefined) {
+      throw new MeshError('POLICY_UNAVAILABLE', compiled === undefined ? 'no policy yet' : 'no certificate yet')
+    }
+    const mode = modeOf(compiled.message, arrival.port)
+    const protocol = protocolOf(compiled.message, arrival.port)
+    const { clock, options } = this.#runtime
+    if (mode === MtlsMode.DISABLE && protocol === Protocol.HTTP1) {
+      this.#acceptHttp(socket, arrival, undefined)
+      return
+    }
+    const seen = await peek(socket, { clock, timeoutMs: options.detectTimeoutMs })
+    if (seen.is === 'gone') return
+    if (seen.protocol === 'tls' && mode !== MtlsMode.DISABLE && protocol !== Protocol.TLS) {
+      this.#arrivals.set(socket, arrival)
+      this.#tls.emit('connection', socket)
+      return
+    }
+    if (mode === MtlsMode.STRICT) {
+      const policy = compiled.message.mtlsRef
+      const by = policy === undefined ? 'the default' : `${policy.kind} ${policy.namespace}/${policy.name}`
+      throw new MeshError('UNAUTHENTICATED', `plaintext to port ${arrival.port}, which is STRICT by ${by}`, { policy })
+    }
+    if (seen.protocol === 'http1' && protocol !== Protocol.TCP) this.#acceptHttp(socket, arrival, undefined)
+    else await this.#opaque(socket, arrival, undefined, seen.head)
+  }
+
+  #tlsServer(context: tls.SecureContextOptions): tls.Server {
+    const server = tls.createServer({
+      ...context,
+      requestCert: true,
+      rejectUnauthorized: true,
+      allowHalfOpen: true,
+      handshakeTimeout: handshakeTimeoutMs,
+      ALPNProtocols: ['outrigger/http1', 'outrigger/tcp', 'outrigger/h2'],
+      // Every connection proves itself anew: a ticket could outlive a change of trust (CVE-2022-21654).
+      sessionTimeout: 1,
+    })
+    server.on('secureConnection', (socket) => this.#secured(socket))
+    server.on('tlsClientError', (error, socket) => {
+      this.#runtime.log.debug(`TLS handshake failed: ${error.message}`, { 'source.ip': socket.remoteAddress })
+      this.#runtime.telemetry.metrics.downstreamRefused('UNAUTHENTICATED')
+      socket.destroy()
+    })
+    return server
+  }
+
+  #secured(socket: tls.TLSSocket): void {
+    socket.on('error', () => {})
+    const raw = (socket as unknown as { _parent?: Socket })._parent
+    const arrival = raw === undefined ? undefined : this.#arrivals.get(raw)
+    if (arrival === undefined) {
+      socket.destroy()
+      return
+    }
+    let identity: string
+    try {
+      const trustDomain = this.#runtime.credentials.current?.trustDomain ?? ''
+      const peer = socket.getPeerX509Certificate()
+      if (peer === undefined) throw new MeshError('UNAUTHENTICATED', 'the peer showed no certificate')
+      identity = verifyPeer(peer, { trustDomain, use: 'client', clock: this.#runtime.clock })
+    } catch (error) {
+      this.#drop(socket, new MeshError('UNAUTHENTICATED', MeshError.from(error).message))
+      return
+    }
+    if (socket.alpnProtocol === 'outrigger/http1') {
+      this.#acceptHttp(socket, arrival, identity)
+      return
+    }
+    socket.pause()
+    void this.#opaque(socket, arrival, identity, undefined).catch((error: unknown) => this.#drop(socket, MeshError.from(error)))
+  }
+
+  #acceptHttp(socket: Socket, arrival: Arrival, identity: string | undefined): void {
+    const downstream = downstreamOf(socket, arrival, identity)
+    this.#apps.set(downstream, arrival.app)
+    this.http.accept(socket, downstream, identity === undefined ? this.http.rules : this.#meshRules)
+  }
+
+  async #opaque(socket: Socket, arrival: Arrival, identity: string | undefined, head: Buffer | undefined): Promise<void> {
+    const downstream = downstreamOf(socket, arrival, identity)
+    const exchange = new Exchange({
+      request: {
+        method: '', target: '', authority: '', scheme: 'http', version: '1.1', headers: [], upgrade: undefined, expectContinue: false,
+      },
+      body: noBody,
+      downstream,
+      startedAt: this.#runtime.clock.now(),
+    })
+    const compiled = this.#compiled
+    if (compiled === undefined) throw new MeshError('POLICY_UNAVAILABLE', 'no policy yet')
+    this.#name(exchange, compiled.message)
+    await compiled.connection(exchange)
+    const upstream = await this.#runtime.connector.dial(arrival.app, {
+      inside: 'outrigger/tcp',
+      timeoutMs: defaultPoolLimits.connectTimeoutMs,
+      localAddress: deliveryAddress(this.#runtime, arrival.app.address),
+    })
+    await relayTcp(this.#runtime, 'inbound', exchange, socket, upstream, { a: head })
+  }
+
+  #name(exchange: Exchange, message: Workload): void {
+    const port = exchange.downstream.localPort
+    exchange.servicePort = port
+    exchange.service = message.ports.find((known) => known.port === port)?.service ?? ''
+  }
+
+  readonly #serve: Service = (exchange) => {
+    const compiled = this.#compiled
+    if (compiled === undefined) return Promise.reject(new MeshError('POLICY_UNAVAILABLE', 'no policy yet'))
+    this.#name(exchange, compiled.message)
+    exchange.request.target = normalizeTarget(exchange.request.target)
+    return compiled.http(exchange)
+  }
+
+  /** The application itself. */
+  readonly #local: Service = (exchange) => {
+    const app = this.#apps.get(exchange.downstream)
+    if (app === undefined) return Promise.reject(new MeshError('UNEXPECTED', 'a connection without an application'))
+    return this.#pools.pool(app).send(exchange, traceHeaderLines(exchange, undefined))
+  }
+
+  #drop(socket: Socket, error: MeshError): void {
+    const { log, telemetry } = this.#runtime
+    const policy = error.policy
+    log.warn(`inbound connection refused: ${error.code}: ${error.message}`, {
+      'source.ip': plainAddress(socket.remoteAddress),
+      ...(policy === undefined ? {} : { 'labels.policy': `${policy.kind}/${policy.namespace}/${policy.name}` }),
+    })
+    telemetry.metrics.downstreamRefused(error.code)
+    reset(socket)
+  }
+}
+
+function compile(message: Workload, env: InboundEnv, local: Service): Compiled {
+  return {
+    message,
+    http: inboundStack(message, env, local),
+    // An opaque connection has no method and no path: rules that ask for one do not hold.
+    connection: stack([authorize(message.authorizations, env)], () => Promise.resolve(new Response(200, '', [], noBody))),
+  }
+}
+
+/** Throws if the resource cannot be put in force; called before it is accepted. */
+export function checkWorkload(message: Workload, env: InboundEnv): void {
+  compile(message, env, () => Promise.reject(new Error('not served')))
+}
+
+function modeOf(message: Workload, port: number): MtlsMode {
+  const mode = message.portMtls[port] ?? message.mtls
+  return mode === MtlsMode.UNSPECIFIED ? MtlsMode.PERMISSIVE : mode
+}
+
+function protocolOf(message: Workload, port: number): Protocol {
+  return message.ports.find((known) => known.port === port)?.protocol ?? Protocol.UNSPECIFIED
+}
+
+function keyOf(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+/** Under redirect, what we deliver to the application must not be captured again: it comes from an address of its own. */
+export function deliveryAddress(runtime: Runtime, address: string): string | undefined {
+  if (runtime.options.capture !== 'redirect') return undefined
+  return net.isIPv6(address) ? deliverySource.ipv6 : deliverySource.ipv4
+}
+
+function downstreamOf(socket: Socket, arrival: Arrival, identity: string | undefined): Downstream {
+  return {
+    direction: 'inbound',
+    remoteAddress: plainAddress(socket.remoteAddress),
+    remotePort: socket.remotePort ?? 0,
+    localAddress: arrival.address,
+    localPort: arrival.port,
+    identity,
+    tls: identity !== undefined,
+    captured: false,
+  }
+}

@@ -1,0 +1,91 @@
+import type { Socket } from 'node:net'
+import { networkInterfaces } from 'node:os'
+import type { Destination } from './original-destination.ts'
+
+/**
+ * Why a captured connection must be dropped. `direct`: it was not redirected, somebody dialled the capture port.
+ * `own-listener`: it was meant for a port on which this proxy listens. `own-socket`: this proxy dialled it itself,
+ * so its traffic is not excluded from capture (wrong uid, missing capability) and every hop would make another.
+ */
+export type Loop = 'direct' | 'own-listener' | 'own-socket'
+
+interface Bound {
+  getsockname(out: { address?: string; port?: number }): number
+}
+
+/** Keeps a proxy from talking to itself under redirect capture. Counts what it finds. */
+export class LoopGuard {
+  readonly #ports: Set<number>
+  readonly #dialled = new Set<string>()
+  readonly found: Record<Loop, number> = { direct: 0, 'own-listener': 0, 'own-socket': 0 }
+
+  /** `ports`: every port on which this proxy listens. */
+  constructor(ports: Iterable<number>) {
+    this.#ports = new Set(ports)
+  }
+
+  addPort(port: number): void {
+    this.#ports.add(port)
+  }
+
+  /** Our own connections that are open now. */
+  get dialled(): number {
+    return this.#dialled.size
+  }
+
+  /**
+   * Remembers the local end of a connection that we make. Call it right after `net.connect` or `tls.connect`, before
+   * anything is awaited: the kernel may hand us its other end before it tells us that it is connected.
+   */
+  track(socket: Socket): void {
+    const remember = () => {
+      const handle = (socket as unknown as { _handle?: Bound | null })._handle
+      const name: { address?: string; port?: number } = {}
+      // Not socket.localPort: that would be cached before the port is chosen.
+      if (handle == null || handle.getsockname(name) !== 0 || !name.port) return
+      const key = endKey(name.address, name.port)
+      if (this.#dialled.has(key)) return
+      this.#dialled.add(key)
+      socket.once('close', () => this.#dialled.delete(key))
+    }
+    if (socket.connecting) {
+      socket.on('connectionAttempt', () => process.nextTick(remember))
+      socket.once('connect', remember)
+    } else {
+      remember()
+    }
+  }
+
+  /** Undefined: go on. `destination`: its original destination, as `OriginalDestination` found it. */
+  check(socket: Socket, destination: Destination | undefined): Loop | undefined {
+    const loop = this.#look(socket, destination)
+    if (loop !== undefined) this.found[loop]++
+    return loop
+  }
+
+  #look(socket: Socket, destination: Destination | undefined): Loop | undefined {
+    if (this.#dialled.has(endKey(socket.remoteAddress, socket.remotePort))) return 'own-socket'
+    if (destination === undefined) return 'direct'
+    if (!this.#ports.has(destination.port)) return undefined
+    if (destination.port === socket.localPort && destination.address === plainAddress(socket.localAddress)) {
+      return 'direct'
+    }
+    return isOwnAddress(destination.address) ? 'own-listener' : undefined
+  }
+}
+
+function endKey(address: string | undefined, port: number | undefined): string {
+  return `${plainAddress(address)} ${port}`
+}
+
+/** v4-mapped addresses of dual-stack sockets as plain IPv4. */
+export function plainAddress(address: string | undefined): string {
+  if (address === undefined) return ''
+  return address.startsWith('::ffff:') ? address.slice(7) : address
+}
+
+/** Asked only for our own port numbers, so hardly ever: no cache that could grow stale. */
+function isOwnAddress(address: string): boolean {
+  if (address.startsWith('127.') || address === '::1' || address === '0.0.0.0' || address === '::') return true
+  return Object.values(networkInterfaces()).some((list) => list?.some((one) => one.address === address))
+}

@@ -1,0 +1,307 @@
+/** The outbound path: what the application of this pod sends. Read `#serve` for the order in which a request meets it. */
+import { lookup } from 'node:dns/promises'
+import net, { type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { OutboundPolicy, Protocol } from './api/gen/outrigger_pb.ts'
+import type { BackendRegistry } from './balance/backends.ts'
+import { noBody } from './base/body.ts'
+import { MeshError } from './base/errors.ts'
+import { type Downstream, Exchange, Response } from './base/exchange.ts'
+import { type Service, stack } from './base/stack.ts'
+import type { Destinations, ServiceEntry } from './destinations.ts'
+import { peek } from './detect/peek.ts'
+import { http1Limits } from './http1/limits.ts'
+import { Http1Server } from './http1/server.ts'
+import type { OriginalDestination } from './listener/original-destination.ts'
+import { plainAddress } from './listener/loop-guard.ts'
+import { inFlight } from './policy/in-flight.ts'
+import { responseTo, rescue } from './policy/rescue.ts'
+import { serviceOf } from './route/authority.ts'
+import { normalizeTarget } from './route/path.ts'
+import type { Runtime } from './runtime.ts'
+import { relayTcp } from './relay-tcp.ts'
+import { record, recordRefusal } from './telemetry/record.ts'
+import { traceHeaderLines } from './telemetry/trace-context.ts'
+import { reset } from './tcp/reset.ts'
+import type { Destination } from './upstream/connect.ts'
+import { defaultPoolLimits } from './upstream/pool.ts'
+import type { Pools } from './upstream/pools.ts'
+
+export interface OutboundParts {
+  readonly destinations: Destinations
+  readonly backends: BackendRegistry
+  readonly pools: Pools
+}
+
+/** Where a connection or request means to go. */
+type Target =
+  | { readonly is: 'service'; readonly entry: ServiceEntry; readonly port: number }
+  | { readonly is: 'endpoint'; readonly to: Destination; readonly service: string; readonly workload: string }
+  | { readonly is: 'unknown'; readonly host: string; readonly port: number }
+
+export class Outbound {
+  readonly http: Http1Server
+  readonly #runtime: Runtime
+  readonly #parts: OutboundParts
+  /** Targets of captured connections; their requests do not choose by authority (Gateway API mesh rule). */
+  readonly #captured = new WeakMap<Downstream, Target>()
+
+  constructor(runtime: Runtime, parts: OutboundParts) {
+    this.#runtime = runtime
+    this.#parts = parts
+    const { clock, telemetry, by } = runtime
+    const log = { error: (fields: object, message: string) => runtime.log.error(message, { ...fields }) }
+    this.http = new Http1Server({
+      clock,
+      limits: http1Limits,
+      serve: stack(
+        [
+          record(telemetry, 'outbound'), // outermost: sees every outcome once, our own refusals too
+          rescue({ log, by }), // every MeshError becomes a response here and nowhere else
+          inFlight(runtime.inFlight), // refuse before doing work
+        ],
+        this.#route, // then the rule's own stack: policy/order.ts
+      ),
+      refuse: (error, downstream, startedAt) => {
+        const response = responseTo(error, undefined, by)
+        recordRefusal(telemetry, { downstream, error, startedAt, bytesOut: response.body.length ?? 0, answered: true })
+        return response
+      },
+      // The application may not speak in the mesh's name.
+      dropReserved: true,
+      allowConnect: runtime.options.capture === 'explicit',
+      splice: (exchange, client, head, response) =>
+        relayTcp(runtime, 'outbound', exchange, client, response.tunnel!.socket, { a: head, b: response.tunnel!.head }),
+    })
+  }
+
+  /** Explicit capture: HTTP/1.1 that names its destination by authority, or CONNECT. */
+  acceptExplicit(socket: Socket): void {
+    this.http.accept(socket, downstreamOf(socket, false))
+  }
+
+  /** A local port that stands for one Service (`name[.ns]:port`). */
+  acceptFor(socket: Socket, service: string): void {
+    void this.#acceptFor(socket, service).catch((error: unknown) => this.#drop(socket, error))
+  }
+
+  async #acceptFor(socket: Socket, service: string): Promise<void> {
+    const target = await this.#byAuthority(service)
+    await this.#dispatch(socket, downstreamOf(socket, false), target)
+  }
+
+  /** Redirect capture: the kernel knows where the application meant to go. */
+  acceptCaptured(socket: Socket, original: OriginalDestination): void {
+    const destination = original(socket)
+    const loop = this.#runtime.guard.check(socket, destination)
+    if (loop !== undefined || destination === undefined) {
+      this.#runtime.log.warn(`outbound connection dropped: loop (${loop ?? 'direct'})`, { 'source.ip': socket.remoteAddress })
+      reset(socket)
+      return
+    }
+    void this.#captureTo(socket, destination.address, destination.port).catch((error: unknown) => this.#drop(socket, error))
+  }
+
+  async #captureTo(socket: Socket, address: string, port: number): Promise<void> {
+    const downstream = downstreamOf(socket, true, address, port)
+    const host = address.includes(':') ? `[${address}]` : address
+    const found = await this.#parts.destinations.address(`${host}:${port}`)
+    let target: Target = { is: 'unknown', host: address, port }
+    if (found?.endpoint !== undefined) {
+      const { endpoint } = found
+      const to = { key: `${host}:${port}`, address, port, identity: endpoint.identity }
+      target = { is: 'endpoint', to, service: found.service, workload: endpoint.workload }
+    } else if (found !== undefined) {
+      const entry = await this.#parts.destinations.service(found.service)
+      if (entry !== undefined) target = { is: 'service', entry, port: found.servicePort }
+    }
+    await this.#dispatch(socket, downstream, target)
+  }
+
+  /** Declared protocol first; what is not declared is detected by its first bytes, within the detect timeout. */
+  async #dispatch(socket: Socket, downstream: Downstream, target: Target): Promise<void> {
+    const { clock, options } = this.#runtime
+    let head: Buffer | undefined
+    let http = false
+    const declared = declaredProtocol(target)
+    if (declared === Protocol.HTTP1) http = true
+    else if (declared === Protocol.UNSPECIFIED) {
+      const seen = await peek(socket, { clock, timeoutMs: options.detectTimeoutMs })
+      if (seen.is === 'gone') return
+      http = seen.protocol === 'http1'
+      head = seen.head
+    }
+    if (http) {
+      this.#captured.set(downstream, target)
+      this.http.accept(socket, downstream)
+      return
+    }
+    await this.#opaque(socket, downstream, target, head)
+  }
+
+  async #opaque(socket: Socket, downstream: Downstream, target: Target, head: Buffer | undefined): Promise<void> {
+    const exchange = this.#connection(downstream)
+    const upstream = await this.#dialOpaque(exchange, target)
+    await relayTcp(this.#runtime, 'outbound', exchange, socket, upstream, { a: head })
+  }
+
+  /** A connection as an exchange, so that picking and telemetry need one shape only. */
+  #connection(downstream: Downstream): Exchange {
+    return new Exchange({
+      request: {
+        method: 'CONNECT', target: '', authority: '', scheme: 'http', version: '1.1', headers: [], upgrade: undefined, expectContinue: false,
+      },
+      body: noBody,
+      downstream,
+      startedAt: this.#runtime.clock.now(),
+    })
+  }
+
+  async #dialOpaque(exchange: Exchange, target: Target): Promise<Duplex> {
+    const { connector } = this.#runtime
+    let to: Destination
+    let timeoutMs = defaultPoolLimits.connectTimeoutMs
+    if (target.is === 'service') {
+      exchange.service = target.entry.name
+      exchange.servicePort = target.port
+      exchange.backend = target.entry.name
+      const backend = this.#parts.backends.backend(target.entry.name, target.port)
+      to = backend.choose(exchange).target
+      timeoutMs = backend.connectionPool?.connectTimeoutMs || timeoutMs
+    } else if (target.is === 'endpoint') {
+      exchange.service = target.service
+      to = target.to
+    } else {
+      to = await this.#outside(target.host, target.port)
+    }
+    return connector.dial(to, { inside: 'outrigger/tcp', timeoutMs })
+  }
+
+  // ------------------------------------------------------------------ one HTTP request
+
+  readonly #route: Service = async (exchange) => {
+    const { request, downstream } = exchange
+    if (request.method !== 'CONNECT') request.target = normalizeTarget(request.target)
+    const found = this.#captured.get(downstream) ?? this.#byAuthority(request.authority)
+    const target = found instanceof Promise ? await found : found
+    if (request.method === 'CONNECT') return this.#connect(exchange, target)
+    if (target.is === 'service') {
+      // The entry changes with policy: a kept connection must not keep old rules.
+      const entry = this.#parts.destinations.service(target.entry.name)
+      const current = (entry instanceof Promise ? await entry : entry) ?? target.entry
+      exchange.service = current.name
+      exchange.servicePort = target.port
+      return current.compiled.serve(exchange)
+    }
+    if (target.is === 'endpoint') {
+      exchange.service = target.service
+      return this.#direct(exchange, target.to, target.workload)
+    }
+    if (request.scheme === 'https') throw new MeshError('NOT_IMPLEMENTED', 'absolute https targets need CONNECT')
+    return this.#direct(exchange, await this.#outside(target.host, target.port), '')
+  }
+
+  #byAuthority(authority: string): Target | Promise<Target> {
+    const { mesh, options } = this.#runtime
+    const scope = { namespace: options.namespace, clusterDomain: mesh.current?.clusterDomain || 'cluster.local' }
+    const name = serviceOf(authority, scope)
+    if (name === undefined) return unknownTarget(authority)
+    const entry = this.#parts.destinations.service(`${name.namespace}/${name.name}`)
+    const made = (found: ServiceEntry | undefined): Target =>
+      found === undefined ? unknownTarget(authority) : { is: 'service', entry: found, port: name.port }
+    return entry instanceof Promise ? entry.then(made) : made(entry)
+  }
+
+  async #connect(exchange: Exchange, target: Target): Promise<Response> {
+    const socket = await this.#dialOpaque(exchange, target)
+    const response = new Response(200, 'Connection established', [], noBody)
+    response.tunnel = { socket, head: Buffer.alloc(0) }
+    return response
+  }
+
+  /** Sends to one address without a route: an endpoint that was meant itself, or a host outside the mesh. */
+  async #direct(exchange: Exchange, to: Destination, workload: string): Promise<Response> {
+    const { clock } = this.#runtime
+    exchange.attempts.push({
+      number: 1, backend: exchange.service, endpoint: to.key, workload, identity: to.identity, revision: '', startedAt: clock.now(), endedAt: 0,
+      status: 0, error: undefined, cause: '', backoffMs: 0, faultDelayMs: 0, spanId: '',
+    })
+    const attempt = exchange.attempts[0]!
+    try {
+      const response = await this.#parts.pools.pool(to).send(exchange, traceHeaderLines(exchange, attempt))
+      attempt.status = response.status
+      response.onFinish(() => {
+        attempt.endedAt = clock.now()
+      })
+      return response
+    } catch (error) {
+      attempt.error = MeshError.from(error)
+      attempt.endedAt = clock.now()
+      throw error
+    }
+  }
+
+  /** A destination that no Service names. Counted either way; policy decides whether it may be reached. */
+  async #outside(host: string, port: number): Promise<Destination> {
+    const { mesh, telemetry } = this.#runtime
+    const policy = mesh.current?.outbound ?? OutboundPolicy.REGISTRY_ONLY
+    telemetry.metrics.unknownDestination(policy === OutboundPolicy.ALLOW_ANY ? 'allow' : 'refuse')
+    const place = net.isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`
+    if (policy !== OutboundPolicy.ALLOW_ANY) {
+      throw new MeshError('UNKNOWN_DESTINATION', `${place} is no Service of the mesh and the outbound policy is REGISTRY_ONLY`)
+    }
+    let address = host
+    if (net.isIP(host) === 0) {
+      try {
+        address = (await lookup(host)).address
+      } catch (cause) {
+        throw new MeshError('UNKNOWN_DESTINATION', `${host} is no Service of the mesh, and no name that DNS knows`, { cause })
+      }
+    }
+    // Our own admin port, the node's metadata service: never through a proxy that anyone in the pod can use.
+    if (forbidden.check(address, net.isIPv6(address) ? 'ipv6' : 'ipv4')) {
+      throw new MeshError('UNKNOWN_DESTINATION', `${place} is a local address outside the mesh`)
+    }
+    return { key: place, address, port, identity: '' }
+  }
+
+  #drop(socket: Socket, error: unknown): void {
+    const cause = MeshError.from(error)
+    this.#runtime.log.warn(`outbound connection dropped: ${cause.code}: ${cause.message}`)
+    this.#runtime.telemetry.metrics.downstreamRefused(cause.code)
+    reset(socket)
+  }
+}
+
+const forbidden = new net.BlockList()
+forbidden.addSubnet('127.0.0.0', 8, 'ipv4')
+forbidden.addSubnet('169.254.0.0', 16, 'ipv4')
+forbidden.addSubnet('0.0.0.0', 8, 'ipv4')
+forbidden.addAddress('::1', 'ipv6')
+forbidden.addAddress('::', 'ipv6')
+forbidden.addSubnet('fe80::', 10, 'ipv6')
+
+function declaredProtocol(target: Target): Protocol {
+  if (target.is !== 'service') return Protocol.UNSPECIFIED
+  return target.entry.message.ports.find((port) => port.port === target.port)?.protocol ?? Protocol.UNSPECIFIED
+}
+
+function unknownTarget(authority: string): Target {
+  const match = /^(?:\[([^\]]+)\]|([^:]*))(?::(\d+))?$/.exec(authority)
+  return { is: 'unknown', host: match?.[1] ?? match?.[2] ?? authority, port: Number(match?.[3] ?? 80) }
+}
+
+/** What is known of a connection when it is accepted. */
+export function downstreamOf(socket: Socket, captured: boolean, address?: string, port?: number): Downstream {
+  return {
+    direction: 'outbound',
+    remoteAddress: plainAddress(socket.remoteAddress),
+    remotePort: socket.remotePort ?? 0,
+    localAddress: address ?? plainAddress(socket.localAddress),
+    localPort: port ?? socket.localPort ?? 0,
+    identity: undefined,
+    tls: false,
+    captured,
+  }
+}
+

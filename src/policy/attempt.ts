@@ -1,0 +1,51 @@
+import type { Endpoint } from '../balance/endpoint-set.ts'
+import type { Attempt, Exchange, Response } from '../base/exchange.ts'
+
+/** A service below the choice of an endpoint: one try. */
+export type Try = (exchange: Exchange, attempt: Attempt, endpoint: Endpoint) => Promise<Response>
+
+/** A layer below the choice of an endpoint. */
+export type TryLayer = (next: Try) => Try
+
+/** As `stack` of base/stack.ts, for tries. */
+export function tryStack(layers: readonly (TryLayer | undefined)[], inner: Try): Try {
+  return layers.reduceRight<Try>((next, layer) => (layer === undefined ? next : layer(next)), inner)
+}
+
+interface RetryNote {
+  readonly cause: string
+  readonly backoffMs: number
+}
+
+/** Written by retry, read where the attempt is made. Only retries pay for it. */
+const notes = new WeakMap<Exchange, RetryNote>()
+
+/** Says why the next attempt is made, and what was waited before it. */
+export function noteRetry(exchange: Exchange, cause: string, backoffMs: number): void {
+  notes.set(exchange, { cause, backoffMs })
+}
+
+/** Makes the attempt that is about to begin at this endpoint, and adds it to the exchange. */
+export function beginAttempt(exchange: Exchange, endpoint: Endpoint, backend: string, now: number): Attempt {
+  const number = exchange.attempts.length + 1
+  const note = number === 1 ? undefined : notes.get(exchange)
+  const target = endpoint.target
+  const attempt: Attempt = {
+    number,
+    backend,
+    endpoint: target.key,
+    workload: target.workload,
+    identity: target.identity,
+    revision: target.canonicalRevision,
+    startedAt: now,
+    endedAt: 0,
+    status: 0,
+    error: undefined,
+    cause: note === undefined ? '' : note.cause,
+    backoffMs: note === undefined ? 0 : note.backoffMs,
+    faultDelayMs: 0,
+    spanId: '',
+  }
+  exchange.attempts.push(attempt)
+  return attempt
+}

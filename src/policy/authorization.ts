@@ -1,0 +1,175 @@
+import { BlockList, isIP } from 'node:net'
+import type { Authorization, AuthorizationRule, Operation, PolicyRef, Source } from '../api/gen/outrigger_pb.ts'
+
+/** What a rule may look at. */
+export interface AccessFacts {
+  /** SPIFFE id proved by mTLS; '' in plaintext. */
+  readonly principal: string
+  /** Namespace of the principal; '' in plaintext. */
+  readonly namespace: string
+  readonly address: string
+  readonly method: string
+  /** See `policyPath`. */
+  readonly path: string
+  readonly port: number
+  /** Lower case, as sent, and without the port. */
+  readonly authority: string
+  readonly host: string
+}
+
+/** One AuthorizationPolicy, compiled. */
+export interface CompiledAuthorization {
+  readonly ref: PolicyRef | undefined
+  readonly deny: boolean
+  readonly shadow: boolean
+  /** It looks at paths. */
+  readonly namesPaths: boolean
+  /** Whether any of its rules holds. */
+  holds(facts: AccessFacts): boolean
+}
+
+/** Compiles one policy. Throws an Error that names what cannot be compiled (a CIDR). */
+export function compileAuthorization(policy: Authorization): CompiledAuthorization {
+  // Where a fact is missing, a negated condition must not open a door: it holds for DENY, and not for ALLOW.
+  const rules = policy.rules.map((rule) => compileRule(rule, policy.deny))
+  return {
+    ref: policy.ref,
+    deny: policy.deny,
+    shadow: policy.shadow,
+    namesPaths: policy.rules.some((rule) =>
+      rule.operations.some(({ paths, notPaths }) => paths.length + notPaths.length > 0),
+    ),
+    holds: (facts) => {
+      for (const rule of rules) if (rule(facts)) return true
+      return false
+    },
+  }
+}
+
+/** Namespace of a SPIFFE id `spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT`; '' if it is none of that form. */
+export function namespaceOf(principal: string): string {
+  return /^spiffe:\/\/[^/]+\/ns\/([^/]+)\/sa\/[^/]+$/.exec(principal)?.[1] ?? ''
+}
+
+type Condition = (facts: AccessFacts) => boolean
+
+function compileRule(rule: AuthorizationRule, deny: boolean): Condition {
+  const sources = rule.sources.map((source) => compileSource(source, deny))
+  const operations = rule.operations.map(compileOperation)
+  return (facts) => anyHolds(sources, facts) && anyHolds(operations, facts)
+}
+
+function anyHolds(conditions: readonly Condition[], facts: AccessFacts): boolean {
+  if (conditions.length === 0) return true
+  for (const condition of conditions) if (condition(facts)) return true
+  return false
+}
+
+function compileSource(source: Source, deny: boolean): Condition {
+  return all([
+    oneOf(source.principals.map(principalPattern), (facts) => facts.principal),
+    noneOf(source.notPrincipals.map(principalPattern), (facts) => facts.principal, deny),
+    oneOf(source.namespaces, (facts) => facts.namespace),
+    noneOf(source.notNamespaces, (facts) => facts.namespace, deny),
+    inBlocks(source.ipBlocks, true),
+    inBlocks(source.notIpBlocks, false),
+  ])
+}
+
+function compileOperation(operation: Operation): Condition {
+  const { ports, notPorts } = operation
+  return all([
+    oneOf(operation.methods, (facts) => facts.method),
+    noneOf(operation.notMethods, (facts) => facts.method, true),
+    oneOf(operation.paths, (facts) => facts.path),
+    noneOf(operation.notPaths, (facts) => facts.path, true),
+    ports.length === 0 ? undefined : (facts) => ports.includes(facts.port),
+    notPorts.length === 0 ? undefined : (facts) => !notPorts.includes(facts.port),
+    hosts(operation.hosts, true),
+    hosts(operation.notHosts, false),
+  ])
+}
+
+function all(conditions: readonly (Condition | undefined)[]): Condition {
+  const present = conditions.filter((condition) => condition !== undefined)
+  return (facts) => present.every((condition) => condition(facts))
+}
+
+type Pattern = (text: string) => boolean
+
+/** Exact, `prefix*`, `*suffix`, or `*` for anything that is there (Istio). */
+function pattern(text: string): Pattern {
+  if (text === '*') return (value) => value !== ''
+  if (text.endsWith('*')) {
+    const prefix = text.slice(0, -1)
+    return (value) => value.startsWith(prefix)
+  }
+  if (text.startsWith('*')) {
+    const suffix = text.slice(1)
+    return (value) => value.endsWith(suffix)
+  }
+  return (value) => value === text
+}
+
+/** Istio writes principals without the scheme: both spellings mean the same. */
+function principalPattern(text: string): string {
+  return text.startsWith('spiffe://') || text.startsWith('*') ? text : `spiffe://${text}`
+}
+
+function oneOf(texts: readonly string[], fact: (facts: AccessFacts) => string): Condition | undefined {
+  if (texts.length === 0) return undefined
+  const patterns = texts.map(pattern)
+  return (facts) => {
+    const value = fact(facts)
+    return value !== '' && patterns.some((matches) => matches(value))
+  }
+}
+
+function noneOf(
+  texts: readonly string[],
+  fact: (facts: AccessFacts) => string,
+  missing: boolean,
+): Condition | undefined {
+  if (texts.length === 0) return undefined
+  const patterns = texts.map(pattern)
+  return (facts) => {
+    const value = fact(facts)
+    return value === '' ? missing : !patterns.some((matches) => matches(value))
+  }
+}
+
+function hosts(texts: readonly string[], wanted: boolean): Condition | undefined {
+  if (texts.length === 0) return undefined
+  const patterns = texts.map((text) => pattern(text.toLowerCase()))
+  return (facts) => patterns.some((matches) => matches(facts.authority) || matches(facts.host)) === wanted
+}
+
+function inBlocks(cidrs: readonly string[], wanted: boolean): Condition | undefined {
+  if (cidrs.length === 0) return undefined
+  const list = new BlockList()
+  for (const cidr of cidrs) addBlock(list, cidr)
+  return (facts) => {
+    const address = plainAddress(facts.address)
+    const family = isIP(address)
+    if (family === 0) throw new Error(`"${facts.address}" is not an IP address`)
+    return list.check(address, family === 6 ? 'ipv6' : 'ipv4') === wanted
+  }
+}
+
+/** An IPv4 peer of a dual-stack socket is an IPv4 peer; a zone (`%eth0`) is no part of the address. */
+function plainAddress(address: string): string {
+  if (address.startsWith('::ffff:') && isIP(address.slice(7)) === 4) return address.slice(7)
+  const zone = address.indexOf('%')
+  return zone === -1 ? address : address.slice(0, zone)
+}
+
+function addBlock(list: BlockList, cidr: string): void {
+  const [address = '', length, more] = cidr.split('/')
+  const family = isIP(address)
+  const bits = family === 6 ? 128 : 32
+  const prefix = length === undefined ? bits : /^[0-9]{1,3}$/.test(length) ? Number(length) : -1
+  if (family === 0 || more !== undefined || prefix < 0 || prefix > bits) {
+    throw new Error(`"${cidr}" is not an address block such as 10.0.0.0/8`)
+  }
+  list.addSubnet(address, prefix, family === 6 ? 'ipv6' : 'ipv4')
+}

@@ -1,0 +1,143 @@
+import { noBody, textBody } from '../base/body.ts'
+import { MeshError, type MeshErrorCode } from '../base/errors.ts'
+import { type Exchange, type Headers, Response } from '../base/exchange.ts'
+import type { Layer } from '../base/stack.ts'
+import { headerValue } from '../route/headers.ts'
+
+/** The part of a logger that rescue needs (pino has it). */
+export interface RescueLog {
+  error(fields: object, message: string): void
+}
+
+export interface RescueOptions {
+  readonly log: RescueLog
+  /** Who answers: "ns/workload". */
+  readonly by: string
+}
+
+/**
+ * Makes every error a response; the only place that does. The response names code, policy and version in
+ * `x-outrigger-reason`. A gRPC request always gets a real grpc-status, in a trailers-only response (gRPC over HTTP/2,
+ * "Responses"). An error with `reset` passes: the engine ends the connection without an answer.
+ */
+export function rescue(options: RescueOptions): Layer {
+  return (next) => async (exchange) => {
+    try {
+      return await next(exchange)
+    } catch (caught) {
+      const error = MeshError.from(caught)
+      exchange.error = error
+      if (error.code === 'UNEXPECTED') {
+        const { method, authority, target } = exchange.request
+        options.log.error({ err: caught }, `${method} ${authority}${target}: ${error.message}`)
+      }
+      if (error.reset) throw error
+      return responseTo(error, exchange, options.by)
+    }
+  }
+}
+
+/** The response that an error becomes. For what the parser refuses as well, where there is no stack. */
+export function responseTo(error: MeshError, exchange: Exchange | undefined, by: string): Response {
+  const headers: Headers = ['x-outrigger-reason', reason(error, by)]
+  const retryAfter = retryAfterSeconds[error.code]
+  if (retryAfter !== undefined) headers.push('retry-after', retryAfter)
+  const tries = exchange?.attempts.length ?? 0
+  if (tries > 1) headers.push('x-outrigger-attempt', String(tries))
+
+  let response: Response
+  if (exchange !== undefined && isGrpc(exchange)) {
+    headers.push('content-type', 'application/grpc')
+    headers.push('grpc-status', String(grpcStatus(error)), 'grpc-message', grpcMessage(error))
+    response = new Response(200, 'OK', headers, noBody)
+  } else {
+    headers.push('content-type', 'text/plain; charset=utf-8')
+    const body = exchange?.request.method === 'HEAD' ? noBody : textBody(`${error.code}: ${describe(error)}\n`)
+    response = new Response(error.status, reasonPhrase(error.status), headers, body)
+  }
+  response.finish(undefined)
+  return response
+}
+
+/** What cures itself soon says when to come again (RFC 9110 section 10.2.3). */
+const retryAfterSeconds: Partial<Record<MeshErrorCode, string>> = {
+  OVERLOADED: '1',
+  RATE_LIMITED: '1',
+  BREAKER_OPEN: '1',
+  POOL_OVERFLOW: '1',
+  DRAINING: '1',
+  POLICY_UNAVAILABLE: '5',
+}
+
+function reason(error: MeshError, by: string): string {
+  const { code, policy } = error
+  if (policy === undefined) return `${code}; by=${by}`
+  return `${code}; policy=${policy.kind}/${policy.namespace}/${policy.name}; version=${policy.version}; by=${by}`
+}
+
+/** Our own mistakes are for our log, not for a client. */
+function describe(error: MeshError): string {
+  return error.code === 'UNEXPECTED' ? 'the mesh failed to handle this request; its log says more' : error.message
+}
+
+function isGrpc(exchange: Exchange): boolean {
+  const type = headerValue(exchange.request.headers, 'content-type')
+  return type !== undefined && /^application\/grpc(?:[+;]|$)/i.test(type)
+}
+
+/** A status that a policy set speaks for itself (grpc doc/http-grpc-status-mapping.md); else the table of codes. */
+function grpcStatus(error: MeshError): number {
+  if (error.status === error.traits.http) return error.traits.grpc
+  switch (error.status) {
+    case 400:
+      return 13
+    case 401:
+      return 16
+    case 403:
+      return 7
+    case 404:
+      return 12
+    case 429:
+    case 502:
+    case 503:
+    case 504:
+      return 14
+    default:
+      return 2
+  }
+}
+
+/** Percent-encoded as gRPC wants it. */
+function grpcMessage(error: MeshError): string {
+  let encoded = ''
+  for (const byte of Buffer.from(`${error.code}: ${describe(error)}`, 'utf8')) {
+    const plain = byte >= 0x20 && byte <= 0x7e && byte !== 0x25
+    encoded += plain ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
+  }
+  return encoded
+}
+
+function reasonPhrase(status: number): string {
+  return phrases[status] ?? ''
+}
+
+const phrases: Record<number, string> = {
+  400: 'Bad Request',
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  404: 'Not Found',
+  405: 'Method Not Allowed',
+  408: 'Request Timeout',
+  413: 'Content Too Large',
+  417: 'Expectation Failed',
+  429: 'Too Many Requests',
+  431: 'Request Header Fields Too Large',
+  499: 'Client Closed Request',
+  500: 'Internal Server Error',
+  501: 'Not Implemented',
+  502: 'Bad Gateway',
+  503: 'Service Unavailable',
+  504: 'Gateway Timeout',
+  505: 'HTTP Version Not Supported',
+  508: 'Loop Detected',
+}

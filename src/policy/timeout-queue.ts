@@ -1,0 +1,76 @@
+import type { Clock } from '../base/clock.ts'
+import type { Exchange } from '../base/exchange.ts'
+
+/** One running timeout. */
+export interface Timeout {
+  readonly exchange: Exchange
+  /** How many attempts the exchange had when it began. */
+  readonly attempts: number
+  at: number
+  before: Timeout | undefined
+  after: Timeout | undefined
+}
+
+/**
+ * Timeouts that all have the same length: a linked list in order of time, and one timer for its head. A timer per
+ * request would cost several times as much, and nearly all of them are cancelled.
+ */
+export class TimeoutQueue {
+  readonly #clock: Clock
+  readonly #ms: number
+  readonly #expire: (timeout: Timeout) => void
+  #first: Timeout | undefined
+  #last: Timeout | undefined
+  #armed = false
+
+  constructor(clock: Clock, ms: number, expire: (timeout: Timeout) => void) {
+    this.#clock = clock
+    this.#ms = ms
+    this.#expire = expire
+  }
+
+  add(exchange: Exchange): Timeout {
+    const timeout: Timeout = {
+      exchange,
+      attempts: exchange.attempts.length,
+      at: this.#clock.now() + this.#ms,
+      before: this.#last,
+      after: undefined,
+    }
+    if (this.#last === undefined) this.#first = timeout
+    else this.#last.after = timeout
+    this.#last = timeout
+    if (!this.#armed) this.#arm(this.#ms)
+    return timeout
+  }
+
+  /** Takes it out; harmless if it has expired or was cancelled. */
+  cancel(timeout: Timeout): void {
+    if (timeout.at === 0) return
+    timeout.at = 0
+    if (timeout.before === undefined) this.#first = timeout.after
+    else timeout.before.after = timeout.after
+    if (timeout.after === undefined) this.#last = timeout.before
+    else timeout.after.before = timeout.before
+    timeout.before = undefined
+    timeout.after = undefined
+  }
+
+  #arm(ms: number): void {
+    this.#armed = true
+    this.#clock.after(ms, () => this.#fire())
+  }
+
+  #fire(): void {
+    this.#armed = false
+    const now = this.#clock.now()
+    let first = this.#first
+    // Timers may fire a fraction of a millisecond early.
+    while (first !== undefined && first.at <= now + 0.5) {
+      this.cancel(first)
+      this.#expire(first)
+      first = this.#first
+    }
+    if (first !== undefined && !this.#armed) this.#arm(Math.max(1, first.at - now))
+  }
+}

@@ -1,0 +1,30 @@
+/** An opaque connection with its bytes counted and its life recorded. */
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { Exchange } from './base/exchange.ts'
+import type { Runtime } from './runtime.ts'
+import { relay } from './tcp/relay.ts'
+
+/** Envoy's tcp_proxy idle timeout. */
+const tcpIdleTimeoutMs = 3_600_000
+
+export async function relayTcp(
+  runtime: Runtime,
+  direction: 'outbound' | 'inbound',
+  exchange: Exchange,
+  client: Socket,
+  upstream: Duplex,
+  heads: { readonly a?: Buffer | undefined; readonly b?: Buffer | undefined },
+): Promise<void> {
+  const counted = runtime.telemetry.tcpOpened(direction, exchange.service, exchange.downstream.identity ?? '')
+  try {
+    await relay(client, upstream, {
+      clock: runtime.clock,
+      idleTimeoutMs: tcpIdleTimeoutMs,
+      heads,
+      onBytes: (way, bytes) => (way === 'a-to-b' ? counted.relayed(bytes, 0) : counted.relayed(0, bytes)),
+    })
+  } finally {
+    counted.closed()
+  }
+}

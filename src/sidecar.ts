@@ -1,0 +1,249 @@
+/** One sidecar, built in start order. The only place that constructs its parts. */
+import type { Socket } from 'node:net'
+import type { Resource, Workload } from './api/gen/outrigger_pb.ts'
+import { type AdminServer, startAdmin } from './admin/server.ts'
+import { BackendRegistry } from './balance/backends.ts'
+import { type Clock, systemClock } from './base/clock.ts'
+import { Live } from './base/live.ts'
+import type { Log, LogLevel } from './base/log.ts'
+import type { StateFolder } from './base/state-folder.ts'
+import type { Mesh } from './api/gen/outrigger_pb.ts'
+import { PolicyStore } from './control/policy-store.ts'
+import { WatchStream } from './control/watch-stream.ts'
+import { checkResource, Destinations } from './destinations.ts'
+import { WorkloadCertificate } from './identity/certificate.ts'
+import { checkWorkload, deliveryAddress, Inbound } from './inbound.ts'
+import { Listener } from './listener/listener.ts'
+import { LoopGuard } from './listener/loop-guard.ts'
+import { loadOriginalDestination, type OriginalDestination } from './listener/original-destination.ts'
+import type { HostPort, ProxyOptions } from './options.ts'
+import { Outbound } from './outbound.ts'
+import type { InboundEnv, OutboundEnv, PolicyEvent } from './policy/env.ts'
+import { InFlight } from './policy/in-flight.ts'
+import type { Runtime } from './runtime.ts'
+import type { ByteSink } from './telemetry/line-writer.ts'
+import { Telemetry } from './telemetry/telemetry.ts'
+import { attemptSpanId, traceHeaderLines } from './telemetry/trace-context.ts'
+import { Connector } from './upstream/connect.ts'
+import { Pools } from './upstream/pools.ts'
+import { version } from './base/version.ts'
+
+/** Requests under way in one sidecar, both directions (Linkerd 100,000 a direction). */
+const requestsInFlightMax = 50_000
+
+export interface SidecarParts {
+  readonly options: ProxyOptions
+  readonly log: Log
+  readonly setLogLevel: (level: LogLevel) => void
+  /** PEM of the root that the control plane is checked against. */
+  readonly rootPem: string
+  readonly token: () => Promise<string | undefined>
+  readonly state: StateFolder | undefined
+  readonly stdout: ByteSink
+  readonly clock?: Clock
+  /** Called once when a drain is asked for through the admin API. */
+  readonly onDrain?: () => void
+}
+
+export interface Sidecar {
+  /** Bound addresses by role and position: `outbound0`, `inbound0`, `admin`, ... */
+  readonly addresses: ReadonlyMap<string, HostPort>
+  readonly telemetry: Telemetry
+  ready(): { readonly ready: boolean; readonly reason: string }
+  /** Stops accepting, lets work end for at most `timeoutMs`, closes everything. */
+  drain(timeoutMs: number): Promise<void>
+}
+
+/** Builds and starts one sidecar. Rejects with one line that names the remedy if it cannot listen or capture. */
+export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
+  const { options, log, state } = parts
+  const clock = parts.clock ?? systemClock
+  const { namespace, workload } = options
+  const by = `${namespace}/${workload}`
+
+  // 1. Who we are.
+  const certificate = new WorkloadCertificate({
+    clock, log, controlPlane: options.controlPlane, rootPem: parts.rootPem, token: parts.token, namespace, serviceAccount: undefined, state,
+  })
+  // 2. What we obey. A resource is accepted only if every part that will use it can compile it.
+  let check: (resource: Resource) => void = () => {}
+  const store = new PolicyStore({ clock, log, check: (resource) => check(resource), state })
+  const mesh = new Live<Mesh | undefined>(undefined)
+  const ownWorkload = new Live<Workload | undefined>(undefined)
+  // 3. What we tell.
+  const telemetry = new Telemetry({
+    clock,
+    workload: { namespace, name: workload, serviceAccount: '', canonicalService: workload, revision: 'latest' },
+    tracesEndpoint: options.traces,
+    accessLog: options.accessLog ?? 'off',
+    stdout: parts.stdout,
+    log,
+  })
+  certificate.credentials.subscribe((held) =>
+    telemetry.certificateChanged(held === undefined ? null : { spiffeId: held.spiffeId, expiresAtMs: held.expiresAtMs }),
+  )
+  // 4. How we reach others. Our own sockets are remembered, so that captured traffic never loops.
+  const guard = new LoopGuard([])
+  const connector = new Connector(clock, certificate.credentials, (socket) => guard.track(socket))
+  const runtime: Runtime = {
+    options, clock, log, telemetry, credentials: certificate.credentials, mesh, connector, inFlight: new InFlight(requestsInFlightMax), guard, by,
+  }
+  const outboundPools = new Pools(connector, clock)
+  const localPools = new Pools(connector, clock, { localAddress: (to) => deliveryAddress(runtime, to.address) })
+  const backends = new BackendRegistry({
+    clock,
+    onTransition: (transition) => {
+      if (!transition.shadow) telemetry.breakerChanged(transition)
+      stream.report(transition)
+      log.info(`breaker ${transition.from} > ${transition.to}: ${transition.service} ${transition.endpoint} ${transition.cause}`)
+    },
+    onEjection: (ejection) => {
+      if (!ejection.shadow) telemetry.ejectionChanged(ejection.service, ejection.endpoint, ejection.ejected)
+      log.info(`endpoint ${ejection.ejected ? 'ejected' : 'back'}: ${ejection.service} ${ejection.endpoint} ${ejection.cause}`)
+    },
+  })
+  const outboundEnv: OutboundEnv = {
+    clock,
+    backends,
+    onEvent: (event) => countEvent(telemetry, event, 'outbound'),
+    onAttempt: (exchange, attempt) => {
+      attempt.spanId = attemptSpanId(exchange)
+    },
+    send: (exchange, attempt, target, limits) => {
+      let lines = traceHeaderLines(exchange, attempt)
+      // Lets an inner sidecar's layers see that an outer one retries already.
+      if (attempt.number > 1 && target.identity !== '') lines += `x-outrigger-attempt: ${attempt.number}\r\n`
+      return outboundPools.pool(target, limits).send(exchange, lines)
+    },
+  }
+  const inboundEnv: InboundEnv = { clock, onEvent: (event) => countEvent(telemetry, event, 'inbound') }
+  check = (resource) => {
+    checkResource(resource, namespace, outboundEnv)
+    if (resource.body.case === 'workload') checkWorkload(resource.body.value, inboundEnv)
+  }
+  const destinations = new Destinations({ source: store, namespace, env: outboundEnv, backends, clock })
+  // 5. The two paths.
+  const outbound = new Outbound(runtime, { destinations, backends, pools: outboundPools })
+  const inbound = new Inbound(runtime, localPools, inboundEnv, ownWorkload)
+  store.watch('mesh', (resource) => {
+    mesh.set(resource?.body.case === 'mesh' ? resource.body.value : undefined)
+    telemetry.update(ownWorkload.current?.telemetry ?? mesh.current?.telemetry)
+  })
+  store.watch(`workload/${by}`, (resource) => {
+    ownWorkload.set(resource?.body.case === 'workload' ? resource.body.value : undefined)
+    telemetry.update(ownWorkload.current?.telemetry ?? mesh.current?.telemetry)
+  })
+  const stream = new WatchStream({
+    clock, log, controlPlane: options.controlPlane, namespace, workload, program: `outrigger ${version}`, credentials: certificate.credentials, store,
+  })
+  const sync = clock.every(500, () => {
+    const status = store.status()
+    telemetry.watchChanged(status.connected, status.revision)
+    telemetry.rejectedChanged(status.rejected)
+  })
+  await certificate.start()
+
+  // 6. Doors.
+  const listeners: Listener[] = []
+  const addresses = new Map<string, HostPort>()
+  let draining = false
+  const ready = (): { ready: boolean; reason: string } => {
+    if (draining) return { ready: false, reason: 'draining' }
+    const held = certificate.status()
+    if (held.is === 'waiting') return { ready: false, reason: `no certificate: ${held.failure ?? 'waiting for the control plane'}` }
+    if (!store.synced) return { ready: false, reason: `no policy yet: ${stream.failure ?? 'waiting for the control plane'}` }
+    if (ownWorkload.current === undefined && options.inbound.length + (options.capture === 'redirect' ? 1 : 0) > 0) {
+      return { ready: false, reason: `the control plane knows no workload ${by}: is there a Pod document of that name?` }
+    }
+    return { ready: true, reason: '' }
+  }
+  const listen = async (name: string, at: HostPort, onConnection: (socket: Socket) => void): Promise<void> => {
+    const listener = new Listener({ name, host: at.host, port: at.port, clock, onConnection })
+    addresses.set(name, await listener.listen())
+    guard.addPort(addresses.get(name)!.port)
+    listeners.push(listener)
+  }
+  let admin: AdminServer
+  const closeAll = async (): Promise<void> => {
+    sync.cancel()
+    stream.close()
+    certificate.close()
+    destinations.close()
+    outbound.http.close()
+    inbound.close()
+    outboundPools.close()
+    localPools.close()
+    await Promise.all(listeners.map((listener) => listener.close()))
+    await store.close()
+    await telemetry.close()
+    await admin?.close()
+  }
+  const drain = async (timeoutMs: number): Promise<void> => {
+    if (draining) return
+    draining = true
+    inbound.http.drain()
+    outbound.http.drain()
+    await Promise.all(listeners.map((listener) => listener.drain(timeoutMs)))
+    await closeAll()
+  }
+  try {
+    admin = await startAdmin(
+      {
+        stats: () => telemetry.stats(ready(), backendFacts(backends)),
+        configDump: () => ({ workload: by, mesh: mesh.current, ...store.status() }),
+        backends: () => ({ services: backends.snapshot(), pools: outboundPools.sizes(), local: localPools.sizes() }),
+        ready,
+        drain: () => parts.onDrain?.(),
+        setLogLevel: parts.setLogLevel,
+        metrics: () => telemetry.scrape(),
+      },
+      {
+        admin: { address: options.admin.host, port: options.admin.port },
+        metrics: { address: options.metrics.host, port: options.metrics.port },
+        health: { address: options.health.host, port: options.health.port },
+      },
+    )
+    if (options.capture === 'redirect') {
+      const original: OriginalDestination = await loadOriginalDestination()
+      for (const [i, at] of options.outbound.entries()) await listen(`outbound${i}`, at, (s) => outbound.acceptCaptured(s, original))
+      for (const [i, at] of options.inboundCapture.entries()) await listen(`inbound${i}`, at, (s) => inbound.acceptCaptured(s, original))
+    } else {
+      for (const [i, at] of options.outbound.entries()) await listen(`outbound${i}`, at, (s) => outbound.acceptExplicit(s))
+      for (const [i, { at, app }] of options.inbound.entries()) await listen(`inbound${i}`, at, (s) => inbound.acceptExplicit(s, app))
+      for (const [i, { at, service }] of options.upstreams.entries()) await listen(`upstream${i}`, at, (s) => outbound.acceptFor(s, service))
+    }
+  } catch (error) {
+    await closeAll()
+    throw error
+  }
+  return { addresses, telemetry, ready, drain }
+}
+
+function countEvent(telemetry: Telemetry, event: PolicyEvent, direction: 'outbound' | 'inbound'): void {
+  const { metrics } = telemetry
+  switch (event.outcome) {
+    case 'allowed':
+    case 'denied':
+      metrics.authorized(event.outcome === 'allowed' ? 'allow' : 'deny', event.shadow ? 'shadow' : 'enforce')
+      return
+    case 'delayed':
+      // Outbound faults are found in the exchange's attempts.
+      if (direction === 'inbound' && !event.shadow) metrics.faultInjected('delay', '')
+      return
+    case 'budget-exhausted':
+      metrics.retryWithheld('', 'budget')
+      return
+    default:
+  }
+}
+
+function* backendFacts(backends: BackendRegistry): Iterable<{ service: string; endpoints: number; inFlight: number }> {
+  for (const { service, backends: ports } of backends.snapshot()) {
+    const endpoints = ports.flatMap((port) => port.endpoints)
+    yield {
+      service,
+      endpoints: new Set(endpoints.map((endpoint) => endpoint.endpoint)).size,
+      inFlight: endpoints.reduce((sum, endpoint) => sum + endpoint.inFlight, 0),
+    }
+  }
+}

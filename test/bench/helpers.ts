@@ -1,0 +1,42 @@
+/** What runs beside every cell, on the generator's CPU, and is never measured. */
+import path from 'node:path'
+import type { Bench } from './cell.ts'
+import { port } from './ports.ts'
+import type { Started } from './processes.ts'
+
+/** The backend of every cell. */
+export function startBackend(bench: Bench): Started {
+  return helper(bench, 'backend', nginx(bench, 'backend.conf'))
+}
+
+/** Where traces go. */
+export function startSink(bench: Bench): Started {
+  return helper(bench, 'sink', nodeProgram(bench, 'sink.ts', port.sink))
+}
+
+/**
+ * HAProxy that turns the generator's plain requests into mTLS ones to port `to`: wrk has no client certificates.
+ * `certificate` is a file with chain and key.
+ */
+export function originateMtls(bench: Bench, to: number, certificate: string, alpn: string): Started {
+  const config = path.join(bench.folder, 'haproxy', 'originate-mtls.cfg')
+  return helper(bench, 'mTLS helper', [bench.tools.haproxy, '-db', '-f', config], {
+    TARGET: `127.0.0.1:${to}`,
+    CERTIFICATE: certificate,
+    ALPN: alpn,
+  })
+}
+
+/** Command line of an nginx that keeps its files in the work folder. */
+export function nginx(bench: Bench, config: string): string[] {
+  return [bench.tools.nginx, '-p', bench.workFolder, '-c', path.join(bench.folder, 'nginx', config), '-e', 'stderr']
+}
+
+/** Command line of a program in node/, on the Node that runs ours. */
+export function nodeProgram(bench: Bench, file: string, at: number): string[] {
+  return [process.execPath, '--disable-warning=ExperimentalWarning', path.join(bench.folder, 'node', file), String(at)]
+}
+
+function helper(bench: Bench, name: string, command: readonly string[], env: Record<string, string> = {}): Started {
+  return bench.processes.start(name, command, { cpu: bench.restCpu, cwd: bench.workFolder, env })
+}

@@ -1,0 +1,132 @@
+/** Starts programs pinned to a CPU, waits until they serve, and ends them: only what was started here. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createServer } from 'node:net'
+import { request } from 'undici'
+import { type Clock, sleep } from '../../src/base/clock.ts'
+import { BenchFailure } from './failure.ts'
+import type { Tools } from './tools.ts'
+
+export interface Started {
+  readonly name: string
+  readonly pid: number
+  /** SIGTERM, then SIGKILL after 5 s; resolves when it is gone. */
+  stop(): Promise<void>
+  /** Why it is not running any more; undefined while it runs. */
+  ended(): string | undefined
+}
+
+export interface StartOptions {
+  readonly cpu: number
+  readonly cwd: string
+  readonly env?: Readonly<Record<string, string>>
+}
+
+const stopMs = 5_000
+
+export class Processes {
+  readonly #clock: Clock
+  readonly #tools: Tools
+  readonly #running = new Set<Started>()
+
+  constructor(clock: Clock, tools: Tools) {
+    this.#clock = clock
+    this.#tools = tools
+  }
+
+  /** Its standard error is kept (the last 4 KiB) and shown when it ends before it should. */
+  start(name: string, command: readonly string[], options: StartOptions): Started {
+    // taskset execs the command: the pid is the program's own, and every thread inherits the pinning.
+    const child = spawn(this.#tools.taskset, ['-c', String(options.cpu), ...command], {
+      cwd: options.cwd,
+      env: { ...process.env, ...options.env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    let output = ''
+    const keep = (chunk: Buffer): void => {
+      output = (output + chunk.toString()).slice(-4096)
+    }
+    child.stdout.on('data', keep)
+    child.stderr.on('data', keep)
+    let end: string | undefined
+    const gone = new Promise<void>((resolve) => {
+      child.once('error', (error) => {
+        end = error.message
+        resolve()
+      })
+      child.once('close', (code, signal) => {
+        end = `${name} ended with ${signal ?? `code ${code}`}${output === '' ? '' : `:\n${output.trimEnd()}`}`
+        resolve()
+      })
+    })
+    const started: Started = {
+      name,
+      pid: child.pid ?? 0,
+      ended: () => end,
+      stop: async () => {
+        await this.#stop(child, gone)
+        this.#running.delete(started)
+      },
+    }
+    this.#running.add(started)
+    return started
+  }
+
+  /** Resolves with the body when `url` answers 200; throws when a process ended or `withinMs` have passed. */
+  async ready(
+    url: string,
+    headers: Record<string, string>,
+    by: readonly Started[],
+    withinMs = 20_000,
+  ): Promise<string> {
+    const until = this.#clock.now() + withinMs
+    for (let last = 'no answer'; ; await sleep(this.#clock, 50)) {
+      for (const started of by) {
+        const end = started.ended()
+        if (end !== undefined) throw new BenchFailure(end)
+      }
+      try {
+        const response = await request(url, { headers, headersTimeout: 2_000 })
+        const body = await response.body.text()
+        if (response.statusCode === 200) return body
+        const reason = response.headers['x-outrigger-reason']
+        last = `${response.statusCode} ${reason === undefined ? body.slice(0, 200) : String(reason)}`
+      } catch (error) {
+        last = error instanceof Error ? error.message : String(error)
+      }
+      if (this.#clock.now() > until) {
+        throw new BenchFailure(
+          `${by.map((p) => p.name).join(', ')}: no 200 from ${url} in ${withinMs / 1000} s (${last})`,
+        )
+      }
+    }
+  }
+
+  async stopAll(): Promise<void> {
+    await Promise.all([...this.#running].map((started) => started.stop()))
+  }
+
+  async #stop(child: ChildProcess, gone: Promise<void>): Promise<void> {
+    if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
+    child.kill('SIGTERM')
+    const kill = this.#clock.after(stopMs, () => void child.kill('SIGKILL'))
+    await gone
+    kill.cancel()
+  }
+}
+
+/** Throws a BenchFailure that names the first port that somebody else has. */
+export async function requireFreePorts(ports: readonly number[]): Promise<void> {
+  for (const port of ports) {
+    await new Promise<void>((resolve, reject) => {
+      const server = createServer()
+      server.once('error', (error: NodeJS.ErrnoException) => {
+        reject(
+          new BenchFailure(
+            `the bench needs 127.0.0.1:${port}: ${error.code}. Find its owner with: ss -ltnp 'sport = :${port}'`,
+          ),
+        )
+      })
+      server.listen({ port, host: '127.0.0.1' }, () => server.close(() => resolve()))
+    })
+  }
+}

@@ -1,0 +1,51 @@
+/**
+ * `npm run build`: the programs as plain JavaScript in dist/, which start faster and need less memory than
+ * the sources with their types. dist/src/cli/outrigger is the same command as src/cli/outrigger.
+ */
+import { execFileSync } from 'node:child_process'
+import { chmodSync, cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const dist = path.join(root, 'dist')
+
+/** What the programs read or run and the compiler does not emit. */
+const copied = ['package.json', 'src/api/schema', 'src/cli/outrigger', 'src/cli/outrigger-node']
+const programs = ['src/cli/outrigger', 'src/cli/outrigger-node']
+
+/** Empties dist/ and fills it. Throws when the compiler found an error, which it has printed by then. */
+export function build(): void {
+  rmSync(dist, { recursive: true, force: true })
+  mkdirSync(dist)
+  for (const file of copied) cpSync(path.join(root, file), path.join(dist, file), { recursive: true })
+  for (const file of programs) chmodSync(path.join(dist, file), 0o755)
+  compile()
+}
+
+/** The project's own settings, without tests. Comments go: V8 keeps the source text in memory. */
+function compile(): void {
+  const config = path.join(dist, 'tsconfig.json')
+  const settings = {
+    extends: '../tsconfig.json',
+    compilerOptions: { rootDir: '..', outDir: '.', noEmit: false, removeComments: true },
+    include: ['../src', '../control-plane'],
+    exclude: ['../**/*.test.ts'],
+  }
+  writeFileSync(config, JSON.stringify(settings))
+  const tsc = path.join(root, 'node_modules/.bin/tsc')
+  try {
+    execFileSync(tsc, ['-p', config], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] })
+  } finally {
+    rmSync(config)
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  try {
+    build()
+  } catch (error) {
+    process.stderr.write(`build: ${error instanceof Error ? error.message : String(error)}\n`)
+    process.exitCode = 1
+  }
+}

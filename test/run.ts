@@ -1,0 +1,85 @@
+/**
+ * `npm test [LANE...]`: runs the lanes in order and says of each what it did. A lane whose needs are not there is named
+ * with the remedy; under CI=true that is a failure.
+ */
+import { globSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { run } from 'node:test'
+import { spec } from 'node:test/reporters'
+import { missingForNetns } from './netns/requirements.ts'
+
+interface Lane {
+  readonly name: string
+  readonly files: readonly string[]
+  /** Files at once. */
+  readonly concurrency: number
+  /** What is missing on this machine, each with its remedy; empty: it can run. */
+  readonly missing?: () => readonly string[]
+}
+
+const lanes: readonly Lane[] = [
+  { name: 'unit', files: ['src/**/*.test.ts', 'control-plane/**/*.test.ts', 'test/support/**/*.test.ts', 'test/tidy.test.ts'], concurrency: 2 },
+  { name: 'fuzz', files: ['test/fuzz/**/*.test.ts'], concurrency: 1 },
+  { name: 'integration', files: ['test/integration/**/*.test.ts'], concurrency: 1 },
+  { name: 'netns', files: ['test/netns/**/*.test.ts'], concurrency: 1, missing: missingForNetns },
+]
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const wanted = process.argv.slice(2)
+const unknown = wanted.filter((name) => !lanes.some((lane) => lane.name === name))
+if (unknown.length > 0) {
+  process.stderr.write(`no lane ${unknown.join(', ')}; lanes: ${lanes.map((lane) => lane.name).join(', ')}\n`)
+  process.exit(2)
+}
+
+let passed = 0
+let failed = 0
+let skipped = 0
+const report: string[] = []
+const notRun: string[] = []
+
+for (const lane of lanes) {
+  if (wanted.length > 0 && !wanted.includes(lane.name)) continue
+  const missing = lane.missing?.() ?? []
+  if (missing.length > 0) {
+    notRun.push(lane.name)
+    report.push(`${lane.name.padEnd(12)} NOT RUN: ${missing.join('; ')}`)
+    continue
+  }
+  const files = lane.files.flatMap((pattern) => globSync(pattern, { cwd: root })).map((file) => `${root}/${file}`).sort()
+  const started = performance.now()
+  process.stdout.write(`\n# lane ${lane.name}: ${files.length} files\n`)
+  const counts = await runLane(lane, files)
+  passed += counts.passed
+  failed += counts.failed
+  skipped += counts.skipped
+  if (counts.passed + counts.failed === 0) failed++
+  report.push(
+    `${lane.name.padEnd(12)} ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped in ${((performance.now() - started) / 1000).toFixed(1)} s`,
+  )
+}
+
+process.stdout.write(`\n${report.join('\n')}\n`)
+if (notRun.length > 0) process.stdout.write(`lanes that did NOT RUN: ${notRun.join(', ')}\n`)
+process.stdout.write(`${passed} passed, ${failed} failed, ${skipped} skipped\n`)
+const incomplete = process.env['CI'] === 'true' && (notRun.length > 0 || skipped > 0)
+if (incomplete) process.stdout.write('CI=true: a lane or test that did not run is a failure\n')
+process.exit(failed > 0 || incomplete ? 1 : 0)
+
+function runLane(lane: Lane, files: string[]): Promise<{ passed: number; failed: number; skipped: number }> {
+  const counts = { passed: 0, failed: 0, skipped: 0 }
+  return new Promise((resolve) => {
+    const stream = run({ files, concurrency: lane.concurrency, cwd: root, timeout: 600_000 })
+    // Suites and files are containers; only what asserts counts.
+    stream.on('test:pass', (event) => {
+      if (event.details.type === 'suite') return
+      if (event.skip !== undefined || event.todo !== undefined) counts.skipped++
+      else counts.passed++
+    })
+    stream.on('test:fail', (event) => {
+      if (event.details.type !== 'suite') counts.failed++
+    })
+    stream.on('end', () => resolve(counts))
+    stream.compose(spec).pipe(process.stdout, { end: false })
+  })
+}
