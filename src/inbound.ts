@@ -1,4 +1,5 @@
 /** The inbound path: what is sent to the application of this pod. TLS is ended here, the peer identified, policy applied. */
+import { constants } from 'node:crypto'
 import net, { type Socket } from 'node:net'
 import tls from 'node:tls'
 import { MtlsMode, Protocol, type Workload } from './api/gen/outrigger_pb.ts'
@@ -91,11 +92,13 @@ export class Inbound {
     })
     runtime.credentials.subscribe((credentials) => {
       if (credentials === undefined) return
+      // No tickets: every connection proves itself anew, a ticket could outlive a change of trust (CVE-2022-21654).
       const context = {
         key: credentials.privateKeyPem,
         cert: credentials.certificateChainPem,
         ca: credentials.trustBundlePem,
         minVersion: 'TLSv1.3' as const,
+        secureOptions: constants.SSL_OP_NO_TICKET,
       }
       // New handshakes use the new certificate; connections that stand go on.
       if (this.#tls === undefined) this.#tls = this.#tlsServer(context)
@@ -158,7 +161,9 @@ export class Inbound {
       const by = policy === undefined ? 'the default' : `${policy.kind} ${policy.namespace}/${policy.name}`
       throw new MeshError('UNAUTHENTICATED', `plaintext to port ${arrival.port}, which is STRICT by ${by}`, { policy })
     }
-    if (seen.protocol === 'http1' && protocol !== Protocol.TCP) this.#acceptHttp(socket, arrival, undefined)
+    // On a declared port what is not HTTP/1.1 is a mistake or an attack; relaying it unread would pass all policy by.
+    const http = protocol === Protocol.HTTP1 || (protocol === Protocol.UNSPECIFIED && seen.protocol === 'http1')
+    if (http) this.#acceptHttp(socket, arrival, undefined)
     else await this.#opaque(socket, arrival, undefined, seen.head)
   }
 
@@ -170,8 +175,6 @@ export class Inbound {
       allowHalfOpen: true,
       handshakeTimeout: handshakeTimeoutMs,
       ALPNProtocols: ['outrigger/http1', 'outrigger/tcp', 'outrigger/h2'],
-      // Every connection proves itself anew: a ticket could outlive a change of trust (CVE-2022-21654).
-      sessionTimeout: 1,
     })
     server.on('secureConnection', (socket) => this.#secured(socket))
     server.on('tlsClientError', (error, socket) => {

@@ -11,6 +11,7 @@ import type { Mesh } from './api/gen/outrigger_pb.ts'
 import { PolicyStore } from './control/policy-store.ts'
 import { WatchStream } from './control/watch-stream.ts'
 import { checkResource, Destinations } from './destinations.ts'
+import type { Credentials } from './identity/credentials.ts'
 import { WorkloadCertificate } from './identity/certificate.ts'
 import { checkWorkload, deliveryAddress, Inbound } from './inbound.ts'
 import { Listener } from './listener/listener.ts'
@@ -49,6 +50,7 @@ export interface Sidecar {
   /** Bound addresses by role and position: `outbound0`, `inbound0`, `admin`, ... */
   readonly addresses: ReadonlyMap<string, HostPort>
   readonly telemetry: Telemetry
+  readonly credentials: Live<Credentials | undefined>
   ready(): { readonly ready: boolean; readonly reason: string }
   /** Stops accepting, lets work end for at most `timeoutMs`, closes everything. */
   drain(timeoutMs: number): Promise<void>
@@ -163,7 +165,7 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
     guard.addPort(addresses.get(name)!.port)
     listeners.push(listener)
   }
-  let admin: AdminServer
+  let admin: AdminServer | undefined
   const closeAll = async (): Promise<void> => {
     sync.cancel()
     stream.close()
@@ -187,7 +189,7 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
     await closeAll()
   }
   try {
-    admin = await startAdmin(
+    const started = await startAdmin(
       {
         stats: () => telemetry.stats(ready(), backendFacts(backends)),
         configDump: () => ({ workload: by, mesh: mesh.current, ...store.status() }),
@@ -203,6 +205,11 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
         health: { address: options.health.host, port: options.health.port },
       },
     )
+    admin = started
+    for (const name of ['admin', 'metrics', 'health'] as const) {
+      const at = started[name]
+      if (at !== undefined) addresses.set(name, { host: at.address, port: at.port })
+    }
     if (options.capture === 'redirect') {
       const original: OriginalDestination = await loadOriginalDestination()
       for (const [i, at] of options.outbound.entries()) await listen(`outbound${i}`, at, (s) => outbound.acceptCaptured(s, original))
@@ -216,7 +223,7 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
     await closeAll()
     throw error
   }
-  return { addresses, telemetry, ready, drain }
+  return { addresses, telemetry, credentials: certificate.credentials, ready, drain }
 }
 
 function countEvent(telemetry: Telemetry, event: PolicyEvent, direction: 'outbound' | 'inbound'): void {

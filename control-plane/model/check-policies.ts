@@ -144,7 +144,7 @@ function checkSelector(model: MeshModel, policy: Exclude<Targeted | Scoped, { ki
   const labels = policy.value.spec.selector?.matchLabels
   if (labels === undefined || selectPods(model.index, policy.namespace, labels).length > 0) return []
   const wanted = Object.entries(labels).map(([name, value]) => `${name}: ${value}`)
-  const pods = model.index.all('Pod').filter((pod) => pod.namespace === policy.namespace)
+  const pods = model.index.inNamespace('Pod', policy.namespace)
   const values = pods.flatMap((pod) => Object.entries(pod.value.metadata.labels ?? {}).map((pair) => pair.join(': ')))
   const suggestion = wanted.length === 1 ? closest(wanted[0]!, [...new Set(values)]) : undefined
   const message = `selects no Pod of namespace ${policy.namespace}: none is labelled ${wanted.join(', ')}`

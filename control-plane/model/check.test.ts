@@ -15,7 +15,10 @@ spec: {ports: [{name: http, port: 80}]}
 
 function problems(...documents: string[]): string[] {
   const loaded = loadDocuments([{ path: 'x.yaml', text: documents.map((d) => d.trim()).join('\n---\n') }])
-  assert.deepEqual(loaded.problems.map((problem) => formatProblem(problem)), [])
+  assert.deepEqual(
+    loaded.problems.map((problem) => formatProblem(problem)),
+    [],
+  )
   return checkModel(loaded.documents, clock).map((problem) => `${problem.code} ${formatProblem(problem)}`)
 }
 
@@ -50,12 +53,15 @@ test('documents that refer to nothing wrong have no problems', () => {
 
 test('a parent that does not exist is told with the one that was meant', () => {
   assert.deepEqual(problems(orders, route('[{}]', '[{group: "", kind: Service, name: ordres}]')), [
-    'dangling-reference x.yaml:10:48: error: spec.parentRefs[0].name: Service shop/ordres does not exist; did you mean orders?',
+    'dangling-reference x.yaml:10:49: error: spec.parentRefs[0].name: Service shop/ordres does not exist; did you mean orders?',
   ])
 })
 
 test('a Service of that name in another namespace is pointed at', () => {
-  const [problem, ...rest] = problems(orders, route('[{}]', '[{group: "", kind: Service, name: orders, namespace: desk}]'))
+  const [problem, ...rest] = problems(
+    orders,
+    route('[{}]', '[{group: "", kind: Service, name: orders, namespace: desk}]'),
+  )
   assert.match(problem!, /Service desk\/orders does not exist \(there is one in shop\)$/)
   assert.deepEqual(rest, [])
 })
@@ -70,11 +76,17 @@ test('targets of policies must exist, rules of routes by their name too', () => 
   const named = route('[{name: checkout, backendRefs: [{name: orders, port: 80}]}]')
   const target = (ref: string) => ours('FaultInjection', `{targetRefs: [${ref}], abort: {reset: true}}`)
   assert.deepEqual(problems(orders, named, target('{kind: HTTPRoute, name: r, sectionName: chekout}')), [
-    'dangling-reference x.yaml:16:66: error: spec.targetRefs[0].sectionName: HTTPRoute shop/r has no rule named chekout; expected one of checkout; did you mean checkout?',
+    'dangling-reference x.yaml:16:61: error: spec.targetRefs[0].sectionName: HTTPRoute shop/r has no rule named chekout; expected one of checkout; did you mean checkout?',
   ])
   assert.match(problems(orders, named, target('{kind: HTTPRoute, name: rr}'))[0]!, /HTTPRoute shop\/rr does not exist/)
-  assert.match(problems(orders, ours('BackendPolicy', '{targetRefs: [{kind: Service, name: order}]}'))[0]!, /did you mean orders\?$/)
-  assert.match(problems(orders, ours('AuthorizationPolicy', '{targetRefs: [{kind: Service, name: order}]}'))[0]!, /^dangling-reference/)
+  assert.match(
+    problems(orders, ours('BackendPolicy', '{targetRefs: [{kind: Service, name: order}]}'))[0]!,
+    /did you mean orders\?$/,
+  )
+  assert.match(
+    problems(orders, ours('AuthorizationPolicy', '{targetRefs: [{kind: Service, name: order}]}'))[0]!,
+    /^dangling-reference/,
+  )
   assert.deepEqual(problems(orders, named, target('{kind: HTTPRoute, name: r, sectionName: checkout}')), [])
 })
 
@@ -85,10 +97,13 @@ test('a policy does not reach targets of another namespace', () => {
 
 test('a redirect that leads back to itself is a cycle', () => {
   const cycle = (...rules: string[]) => problems(orders, route(`[${rules.join(', ')}]`))
-  assert.deepEqual(cycle(redirect('{type: Exact, value: /a}', full('/b')), redirect('{type: Exact, value: /b}', full('/a'))), [
-    'cycle x.yaml:11:108: error: spec.rules[0].filters[0].requestRedirect: the redirect leads back to itself: /a -> /b -> /a',
-    'cycle x.yaml:11:258: error: spec.rules[1].filters[0].requestRedirect: the redirect leads back to itself: /b -> /a -> /b',
-  ])
+  assert.deepEqual(
+    cycle(redirect('{type: Exact, value: /a}', full('/b')), redirect('{type: Exact, value: /b}', full('/a'))),
+    [
+      'cycle x.yaml:11:91: error: spec.rules[0].filters[0].requestRedirect: the redirect leads back to itself: /a -> /b -> /a',
+      'cycle x.yaml:11:245: error: spec.rules[1].filters[0].requestRedirect: the redirect leads back to itself: /b -> /a -> /b',
+    ],
+  )
   assert.match(cycle(redirect('{value: /}', 'statusCode: 301'))[0]!, /leads back to itself: \/ -> \/$/)
   assert.match(cycle(redirect('{value: /}', 'hostname: orders.shop.svc.cluster.local, port: 80'))[0]!, /^cycle/)
   assert.match(cycle(redirect('{value: /a}', prefix('/a/b')))[0]!, /itself: \/a -> \/a\/b -> \/a\/b\/b -> \.\.\.$/)
@@ -119,11 +134,23 @@ metadata: {name: ${name}, namespace: shop${rest}}`
 
 test('an EndpointSlice must belong to a Service, know its ports and its Pods', () => {
   assert.deepEqual(problems(orders, pod('a'), slice('s', '10.0.0.1', 'a')), [])
-  assert.match(problems(orders, pod('a'), slice('s', '10.0.0.1', 'a', 'oders'))[0]!, /Service shop\/oders does not exist; did you mean orders\?/)
-  assert.match(problems(orders, pod('alpha'), slice('s', '10.0.0.1', 'alfa'))[0]!, /Pod shop\/alfa does not exist; did you mean alpha\?/)
+  assert.match(
+    problems(orders, pod('a'), slice('s', '10.0.0.1', 'a', 'oders'))[0]!,
+    /Service shop\/oders does not exist; did you mean orders\?/,
+  )
+  assert.match(
+    problems(orders, pod('alpha'), slice('s', '10.0.0.1', 'alpa'))[0]!,
+    /Pod shop\/alpa does not exist; did you mean alpha\?/,
+  )
   const unnamed = problems(orders, pod('a'), slice('s', '10.0.0.1', 'a', 'orders', '{port: 8080}'))
-  assert.match(unnamed[0]!, /^missing-port .* no port named http for port 80 of Service shop\/orders; ports here: \(no name\)$/)
-  assert.match(problems(orders, pod('a'), slice('s', 'example.com', 'a'))[0]!, /^unsupported-address .*"example.com" is not an IPv4 address/)
+  assert.match(
+    unnamed[0]!,
+    /^missing-port .* no port named http for port 80 of Service shop\/orders; ports here: \(no name\)$/,
+  )
+  assert.match(
+    problems(orders, pod('a'), slice('s', 'example.com', 'a'))[0]!,
+    /^unsupported-address .*"example.com" is not an IPv4 address/,
+  )
   const bare = slice('s', '10.0.0.1', 'a').replace('labels: {kubernetes.io/service-name: orders}', 'labels: {}')
   assert.match(problems(orders, pod('a'), bare)[0]!, /the slice belongs to no Service/)
 })
@@ -131,22 +158,43 @@ test('an EndpointSlice must belong to a Service, know its ports and its Pods', (
 test('one address and port cannot be two Pods, but one Pod may be behind two Services', () => {
   const twice = problems(orders, pod('a'), pod('b'), slice('s', '10.0.0.1', 'a'), slice('t', '10.0.0.1', 'b'))
   assert.equal(twice.length, 1)
-  assert.match(twice[0]!, /^duplicate-endpoint x\.yaml:\d+:26: error: .*10\.0\.0\.1:8080 is Pod shop\/a already \(EndpointSlice shop\/s/)
+  assert.match(
+    twice[0]!,
+    /^duplicate-endpoint x\.yaml:\d+:26: error: .*10\.0\.0\.1:8080 is Pod shop\/a already \(EndpointSlice shop\/s/,
+  )
   const other = orders.replace('name: orders', 'name: other')
-  assert.deepEqual(problems(orders, other, pod('a'), slice('s', '10.0.0.1', 'a'), slice('t', '10.0.0.1', 'a', 'other')), [])
+  assert.deepEqual(
+    problems(orders, other, pod('a'), slice('s', '10.0.0.1', 'a'), slice('t', '10.0.0.1', 'a', 'other')),
+    [],
+  )
 })
 
 test('what selects nothing is a warning', () => {
-  assert.match(problems(ours('AuthorizationPolicy', '{}'))[0]!, /^selects-nothing .* warning: .*namespace shop has no Pods/)
-  assert.match(problems(orders, ours('AuthorizationPolicy', '{targetRefs: [{kind: Service, name: orders}]}'))[0]!, /^selects-nothing .*no Pod behind Service shop\/orders/)
-  assert.match(problems(ours('PeerAuthentication', '{selector: {matchLabels: {app: x}}, mtls: {mode: STRICT}}'))[0]!, /^selects-nothing/)
+  assert.match(
+    problems(ours('AuthorizationPolicy', '{}'))[0]!,
+    /^selects-nothing .* warning: .*namespace shop has no Pods/,
+  )
+  assert.match(
+    problems(orders, ours('AuthorizationPolicy', '{targetRefs: [{kind: Service, name: orders}]}'))[0]!,
+    /^selects-nothing .*no Pod behind Service shop\/orders/,
+  )
+  assert.match(
+    problems(ours('PeerAuthentication', '{selector: {matchLabels: {app: x}}, mtls: {mode: STRICT}}'))[0]!,
+    /^selects-nothing/,
+  )
   assert.deepEqual(problems(pod('a'), ours('AuthorizationPolicy', '{}')), [])
   assert.deepEqual(problems(pod('a'), ours('AuthorizationPolicy', '{}', 'outrigger-system')), [])
 })
 
 test('a retry rate below one a second is told', () => {
   const rate = (count: number) =>
-    problems(orders, ours('BackendPolicy', `{targetRefs: [{kind: Service, name: orders}], retryConstraint: {minRetryRate: {count: ${count}, interval: 1m}}}`))
+    problems(
+      orders,
+      ours(
+        'BackendPolicy',
+        `{targetRefs: [{kind: Service, name: orders}], retryConstraint: {minRetryRate: {count: ${count}, interval: 1m}}}`,
+      ),
+    )
   assert.match(rate(59)[0]!, /^no-effect .*59 retries in 1m is less than one a second and counts as none/)
   assert.deepEqual(rate(60), [])
   assert.deepEqual(rate(0), [])
@@ -161,12 +209,21 @@ test('a meshed Pod needs a service account that can stand in an identity', () =>
 test('a policy in Shadow mode conflicts with nothing', () => {
   const telemetry = (name: string, mode: string) =>
     ours('TelemetryPolicy', `{mode: ${mode}, tracing: {samplingRate: 1}}`).replace('name: p', `name: ${name}`)
-  assert.match(problems(telemetry('a', 'Enforce'), telemetry('b', 'Enforce'))[0]!, /^conflicted .*TelemetryPolicy shop\/a/)
-  assert.deepEqual(problems(telemetry('a', 'Enforce'), telemetry('b', 'Shadow')).map((p) => p.split(' ')[0]), ['no-effect'])
+  assert.match(
+    problems(telemetry('a', 'Enforce'), telemetry('b', 'Enforce'))[0]!,
+    /^conflicted .*TelemetryPolicy shop\/a/,
+  )
+  assert.deepEqual(
+    problems(telemetry('a', 'Enforce'), telemetry('b', 'Shadow')).map((p) => p.split(' ')[0]),
+    ['no-effect'],
+  )
 })
 
 test('an expired fault is told with the clock that is given', () => {
-  const fault = ours('FaultInjection', '{targetRefs: [{kind: Service, name: orders}], abort: {reset: true}, expiresAt: "2026-01-01T00:00:00Z"}')
+  const fault = ours(
+    'FaultInjection',
+    '{targetRefs: [{kind: Service, name: orders}], abort: {reset: true}, expiresAt: "2026-01-01T00:00:00Z"}',
+  )
   assert.match(problems(orders, fault)[0]!, /^expired x\.yaml:9:\d+: warning: /)
   assert.deepEqual(problems(orders, fault.replace('00:00:00Z', '00:00:01Z')), [])
 })

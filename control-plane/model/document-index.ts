@@ -7,6 +7,7 @@ import { olderFirst } from './precedence.ts'
 export class DocumentIndex {
   readonly #byKind = new Map<Kind, Map<string, Document>>()
   readonly #sorted = new Map<Kind, Document[]>()
+  readonly #byNamespace = new Map<Kind, Map<string, Document[]>>()
 
   /** Of two documents with the same kind, namespace and name the first counts. */
   constructor(documents: Iterable<Document>) {
@@ -22,6 +23,16 @@ export class DocumentIndex {
   /** All of a kind in order of precedence: the winner of a conflict comes first. */
   all<K extends Kind>(kind: K): readonly DocumentOf<K>[] {
     return (this.#sorted.get(kind) ?? []) as unknown as readonly DocumentOf<K>[]
+  }
+
+  /** Those of one namespace, in the same order. */
+  inNamespace<K extends Kind>(kind: K, namespace: string): readonly DocumentOf<K>[] {
+    let named = this.#byNamespace.get(kind)
+    if (named === undefined) {
+      named = Map.groupBy(this.#sorted.get(kind) ?? [], (document) => document.namespace)
+      this.#byNamespace.set(kind, named)
+    }
+    return (named.get(namespace) ?? []) as unknown as readonly DocumentOf<K>[]
   }
 
   find<K extends Kind>(kind: K, namespace: string, name: string): DocumentOf<K> | undefined {

@@ -3,6 +3,7 @@ import { type AttachedRoute, routesByService } from './attachment.ts'
 import type { DocumentIndex } from './document-index.ts'
 import { endpointsByService, type ModelEndpoint } from './endpoints.ts'
 import { backendPolicies, type ServicePolicies, serviceFaults } from './targets.ts'
+import { type Guards, guardsByPod } from './workload-policy.ts'
 import { indexWorkloads, type WorkloadIndex } from './workload-ports.ts'
 
 /** One set of documents with their references resolved: everything that is asked of more than one resource. */
@@ -14,17 +15,20 @@ export interface MeshModel {
   readonly faults: ReadonlyMap<string, readonly DocumentOf<'FaultInjection'>[]>
   readonly backendPolicies: ServicePolicies
   readonly workloads: WorkloadIndex
+  readonly guards: Guards
 }
 
 /** Resolves one set of documents. Pure: the same documents give the same model. */
 export function meshModel(index: DocumentIndex): MeshModel {
   const endpoints = endpointsByService(index)
+  const workloads = indexWorkloads(index, endpoints)
   return {
     index,
     endpoints,
     routes: routesByService(index),
     faults: serviceFaults(index),
     backendPolicies: backendPolicies(index),
-    workloads: indexWorkloads(index, endpoints),
+    workloads,
+    guards: guardsByPod(index, workloads),
   }
 }

@@ -1,6 +1,7 @@
 import type { Document, DocumentOf } from '../../src/api/documents/document.ts'
 import type { DocumentIndex } from './document-index.ts'
-import { rootNamespace, type Scope, scopeFor } from './selection.ts'
+import { olderFirst } from './precedence.ts'
+import { nearby, rootNamespace, type Scope, scopeFor } from './selection.ts'
 import type { WorkloadIndex } from './workload-ports.ts'
 
 export type MtlsModeName = 'DISABLE' | 'PERMISSIVE' | 'STRICT'
@@ -15,7 +16,7 @@ export interface WorkloadMtls {
 
 /** The PeerAuthentication of a workload: its own, then its namespace's, then the mesh's (Istio's order). */
 export function mtlsOf(index: DocumentIndex, pod: DocumentOf<'Pod'>): WorkloadMtls {
-  const held = byScope(index.all('PeerAuthentication'), pod)
+  const held = byScope(nearby(index, 'PeerAuthentication', pod), pod)
   const own = held.workload[0]
   const by = [own, held.namespace[0], held.mesh[0]].find((policy) => policy?.value.spec.mtls !== undefined)
   const ports = Object.entries(own?.value.spec.portLevelMtls ?? {}).map(
@@ -32,8 +33,7 @@ export interface ResolvedTelemetry {
 
 /** The TelemetryPolicies that hold for a workload; for the mesh when there is no Pod. */
 export function telemetryOf(index: DocumentIndex, pod: DocumentOf<'Pod'> | undefined): ResolvedTelemetry {
-  const all = index.all('TelemetryPolicy')
-  const held = pod === undefined ? meshWide(all) : byScope(all, pod)
+  const held = pod === undefined ? meshWide(index) : byScope(nearby(index, 'TelemetryPolicy', pod), pod)
   const closest = [held.workload[0], held.namespace[0], held.mesh[0]]
   return {
     sampling: closest.find((policy) => policy?.value.spec.tracing !== undefined),
@@ -41,23 +41,36 @@ export function telemetryOf(index: DocumentIndex, pod: DocumentOf<'Pod'> | undef
   }
 }
 
+/** AuthorizationPolicies by the Pods behind their target Services, which may be in another namespace. */
+export type Guards = ReadonlyMap<DocumentOf<'Pod'>, readonly DocumentOf<'AuthorizationPolicy'>[]>
+
+/** Finds the Pods behind the targets of AuthorizationPolicies. */
+export function guardsByPod(index: DocumentIndex, { podsByService }: WorkloadIndex): Guards {
+  const guards = new Map<DocumentOf<'Pod'>, DocumentOf<'AuthorizationPolicy'>[]>()
+  for (const policy of index.all('AuthorizationPolicy')) {
+    const refs = policy.value.spec.targetRefs ?? []
+    const pods = refs.flatMap((ref) => [...(podsByService.get(`${policy.namespace}/${ref.name}`) ?? [])])
+    for (const pod of new Set(pods)) guards.set(pod, [...(guards.get(pod) ?? []), policy])
+  }
+  return guards
+}
+
 /** Every AuthorizationPolicy that holds for a workload: they add up, so there are no conflicts among them. */
 export function authorizationsOf(
   index: DocumentIndex,
-  workloads: WorkloadIndex,
+  guards: Guards,
   pod: DocumentOf<'Pod'>,
 ): readonly DocumentOf<'AuthorizationPolicy'>[] {
-  return index.all('AuthorizationPolicy').filter((policy) => {
-    const refs = policy.value.spec.targetRefs
-    if (refs === undefined) return scopeFor(policy, pod) !== undefined
-    return refs.some((ref) => workloads.podsByService.get(`${policy.namespace}/${ref.name}`)?.has(pod) === true)
-  })
+  const scoped = nearby(index, 'AuthorizationPolicy', pod).filter(
+    (policy) => policy.value.spec.targetRefs === undefined && scopeFor(policy, pod) !== undefined,
+  )
+  return [...scoped, ...(guards.get(pod) ?? [])].sort(olderFirst)
 }
 
 /** Faults that a workload itself answers with. */
 export function inboundFaultsOf(index: DocumentIndex, pod: DocumentOf<'Pod'>): readonly DocumentOf<'FaultInjection'>[] {
   return index
-    .all('FaultInjection')
+    .inNamespace('FaultInjection', pod.namespace)
     .filter((fault) => fault.value.spec.selector !== undefined && scopeFor(fault, pod) === 'workload')
 }
 
@@ -77,9 +90,9 @@ export function byScope<D extends ScopedPolicy & Document>(
   return held
 }
 
-function meshWide(policies: readonly DocumentOf<'TelemetryPolicy'>[]) {
-  const mesh = policies.filter(
-    (p) => p.namespace === rootNamespace && p.value.spec.selector === undefined && p.value.spec.mode === 'Enforce',
-  )
+function meshWide(index: DocumentIndex) {
+  const mesh = index
+    .inNamespace('TelemetryPolicy', rootNamespace)
+    .filter((policy) => policy.value.spec.selector === undefined && policy.value.spec.mode === 'Enforce')
   return { workload: [], namespace: [], mesh }
 }

@@ -26,10 +26,17 @@ const settings = {
 function outcome(name: string): string {
   const text = readFileSync(join(folder, 'in', name), 'utf8')
   const { documents, problems } = loadDocuments([{ path: name, text }])
-  assert.deepEqual(problems.map((problem) => formatProblem(problem)), [], 'the case itself must load')
+  assert.deepEqual(
+    problems.map((problem) => formatProblem(problem)),
+    [],
+    'the case itself must load',
+  )
   const resources: Record<string, unknown> = {}
   for (const [resource, body] of buildSnapshot(indexDocuments(documents), settings)) {
-    const { name: _, ...json } = toJson(ResourceSchema, create(ResourceSchema, { name: resource, body })) as Record<string, unknown>
+    const { name: _, ...json } = toJson(ResourceSchema, create(ResourceSchema, { name: resource, body })) as Record<
+      string,
+      unknown
+    >
     resources[resource] = Object.values(json)[0]
   }
   // What every case has in common is told by one of them only.

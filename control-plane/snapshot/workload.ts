@@ -25,7 +25,7 @@ export function workloadResource(model: MeshModel, pod: DocumentOf<'Pod'>): Work
     mtls: MtlsMode[mtls.mode],
     ...(mtls.by !== undefined && { mtlsRef: policyRef(mtls.by) }),
     portMtls: Object.fromEntries([...mtls.ports].map(([port, mode]) => [port, MtlsMode[mode]])),
-    authorizations: authorizationsOf(model.index, model.workloads, pod).map(authorization),
+    authorizations: authorizationsOf(model.index, model.guards, pod).map(authorization),
     faults: inboundFaultsOf(model.index, pod).map(fault),
     ...(resolvedTelemetry !== undefined && { telemetry: resolvedTelemetry }),
     ports: (model.workloads.ports.get(documentKey(pod)) ?? []).map(({ port, protocol, service }) => ({

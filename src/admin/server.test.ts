@@ -14,12 +14,19 @@ interface Seen {
   level: string
 }
 
-async function setUp(test: TestContext, sources: Partial<AdminSources> = {}): Promise<{ server: AdminServer; seen: Seen }> {
+async function setUp(
+  test: TestContext,
+  sources: Partial<AdminSources> = {},
+): Promise<{ server: AdminServer; seen: Seen }> {
   const seen: Seen = { drained: 0, level: '' }
   const server = await startAdmin(
     {
       stats: () => ({ workload: 'shop/web-1', ready: true }) as unknown as Stats,
-      configDump: () => ({ revision: 12n, key: '-----BEGIN PRIVATE KEY-----\nsecret', list: new Map([['a', new Set([1])]]) }),
+      configDump: () => ({
+        revision: 12n,
+        key: '-----BEGIN PRIVATE KEY-----\nsecret',
+        list: new Map([['a', new Set([1])]]),
+      }),
       backends: () => [{ service: 'shop/orders' }],
       ready: () => ({ ready: true, reason: '' }),
       drain: () => void seen.drained++,
@@ -56,7 +63,10 @@ describe('admin', () => {
     const index = await call(server.admin.port, '/')
     assert.equal(index.status, 200)
     assert.deepEqual(
-      index.body.trim().split('\n').map((line) => line.split(/\s+/).slice(0, 2).join(' ')),
+      index.body
+        .trim()
+        .split('\n')
+        .map((line) => line.split(/\s+/).slice(0, 2).join(' ')),
       ['GET /stats', 'GET /config_dump', 'GET /backends', 'GET /ready', 'POST /drain', 'POST /log-level'],
     )
     const unknown = await call(server.admin.port, '/quit')
@@ -66,7 +76,10 @@ describe('admin', () => {
 
   it('shows stats, backends and policy, and never a key', async (test) => {
     const { server } = await setUp(test)
-    assert.deepEqual(JSON.parse((await call(server.admin.port, '/stats')).body), { workload: 'shop/web-1', ready: true })
+    assert.deepEqual(JSON.parse((await call(server.admin.port, '/stats')).body), {
+      workload: 'shop/web-1',
+      ready: true,
+    })
     assert.deepEqual(JSON.parse((await call(server.admin.port, '/backends?x=1')).body), [{ service: 'shop/orders' }])
     const dump = await call(server.admin.port, '/config_dump')
     assert.equal(dump.type, 'application/json')
@@ -117,7 +130,11 @@ describe('admin', () => {
       },
       metrics: () => Promise.reject(new Error('broken too')),
     })
-    assert.deepEqual(await call(server.admin.port, '/stats'), { status: 500, body: 'admin: broken\n', type: 'text/plain; charset=utf-8' })
+    assert.deepEqual(await call(server.admin.port, '/stats'), {
+      status: 500,
+      body: 'admin: broken\n',
+      type: 'text/plain; charset=utf-8',
+    })
     assert.equal((await call(server.metrics!.port, '/metrics')).status, 500)
     assert.equal((await call(server.admin.port, '/ready')).status, 200)
   })
@@ -135,7 +152,9 @@ describe('admin', () => {
       admin: { address: '127.0.0.1', port: adminPort },
       health: { address: '127.0.0.1', port },
     })
-    await assert.rejects(start, { message: `health cannot listen on 127.0.0.1:${port}: another program has the port; end it or choose another port than ${port}` })
+    await assert.rejects(start, {
+      message: `health cannot listen on 127.0.0.1:${port}: another program has the port; end it or choose another port than ${port}`,
+    })
     const again = createServer().listen(adminPort, '127.0.0.1')
     await once(again, 'listening')
     again.close()
@@ -147,8 +166,13 @@ describe('metrics', () => {
   it('has metrics and nothing else', async (test) => {
     const { server } = await setUp(test)
     const { port } = server.metrics!
-    assert.deepEqual(await call(port, '/metrics'), { status: 200, body: 'outrigger_test 1\n', type: 'text/plain; version=0.0.4; charset=utf-8' })
-    for (const path of ['/stats', '/config_dump', '/drain', '/../stats', '//stats']) assert.equal((await call(port, path)).status, 404, path)
+    assert.deepEqual(await call(port, '/metrics'), {
+      status: 200,
+      body: 'outrigger_test 1\n',
+      type: 'text/plain; version=0.0.4; charset=utf-8',
+    })
+    for (const path of ['/stats', '/config_dump', '/drain', '/../stats', '//stats'])
+      assert.equal((await call(port, path)).status, 404, path)
     assert.equal((await call(port, '/drain', 'POST')).status, 404)
   })
 })
@@ -158,7 +182,11 @@ describe('health', () => {
     let ready = { ready: false, reason: 'no certificate yet' }
     const { server } = await setUp(test, { ready: () => ready })
     const { port } = server.health!
-    assert.deepEqual(await call(port, '/healthz/ready'), { status: 503, body: 'not ready: no certificate yet\n', type: 'text/plain; charset=utf-8' })
+    assert.deepEqual(await call(port, '/healthz/ready'), {
+      status: 503,
+      body: 'not ready: no certificate yet\n',
+      type: 'text/plain; charset=utf-8',
+    })
     assert.equal((await call(port, '/healthz/live')).status, 200)
     ready = { ready: true, reason: '' }
     assert.equal((await call(port, '/healthz/ready')).status, 200)
@@ -169,12 +197,33 @@ describe('health', () => {
 
 describe('isDirectHost', () => {
   it('takes addresses and localhost', () => {
-    for (const host of [undefined, 'localhost', 'LOCALHOST:1', '127.0.0.1:15000', '127.1.0.3', '10.2.3.4:15020', '[::1]:15000', '[fd00::1]']) {
-      assert.ok(isDirectHost(host), host)
+    for (const host of [
+      undefined,
+      'localhost',
+      'LOCALHOST:1',
+      '127.0.0.1:15000',
+      '127.1.0.3',
+      '10.2.3.4:15020',
+      '[::1]:15000',
+      '[fd00::1]',
+    ]) {
+      assert.ok(isDirectHost(host), String(host))
     }
   })
   it('refuses every name', () => {
-    for (const host of ['', 'evil.example', 'localhost.evil.example', '127.0.0.1.nip.io', '127.0.0.1@evil', '[evil]', '1.2.3', '999.1.1.1', 'a b', 'localhost:', 'localhost:123456']) {
+    for (const host of [
+      '',
+      'evil.example',
+      'localhost.evil.example',
+      '127.0.0.1.nip.io',
+      '127.0.0.1@evil',
+      '[evil]',
+      '1.2.3',
+      '999.1.1.1',
+      'a b',
+      'localhost:',
+      'localhost:123456',
+    ]) {
       assert.ok(!isDirectHost(host), host)
     }
   })

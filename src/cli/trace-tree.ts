@@ -57,7 +57,8 @@ function spanLine(trace: TraceView, span: StoredSpan, tree: string, painter: Pai
   const start = milliseconds(span.startMs - trace.startMs).padStart(millisecondsWidth)
   const colour: Style | undefined = span.status === 'error' ? 'red' : span.kind === 'client' ? undefined : 'cyan'
   const label = colour === undefined ? labelOf(span) : painter(colour, labelOf(span))
-  const shownStatus = span.status === 'error' ? painter('red', status) : painter('green', status)
+  const refused = Number(span.attributes['http.response.status_code'] ?? 0) >= 400
+  const shownStatus = painter(span.status === 'error' ? 'red' : refused ? 'yellow' : 'green', status)
   return `${painter('dim', start)}  ${tree}${label}  ${milliseconds(span.durationMs)}  ${shownStatus}`
 }
 

@@ -6,7 +6,7 @@ import { reset } from '../tcp/reset.ts'
 export interface ListenerOptions {
   /** For error messages and logs: `outbound`, `inbound` ... */
   readonly name: string
-  /** An address; `::` takes IPv4 too. */
+  /** An address, of one family: `::` does not take IPv4, so that it can stand beside `0.0.0.0` on the same port. */
   readonly host: string
   /** 0: any free one. */
   readonly port: number
@@ -51,7 +51,7 @@ export class Listener {
         reject(new Error(bindProblem(name, host, port, error), { cause: error }))
       }
       this.#server.once('error', onError)
-      this.#server.listen({ host, port, backlog: 1_024 }, () => {
+      this.#server.listen({ host, port, backlog: 1_024, ipv6Only: true }, () => {
         this.#server.off('error', onError)
         this.#server.on('error', this.#onAcceptError)
         const bound = this.#server.address() as AddressInfo

@@ -405,6 +405,6 @@ test('whatever happens: never above the budget, never a second send of what may 
         }
       },
     ),
-    { numRuns: 60 },
+    { numRuns: 500 },
   )
 })

@@ -55,7 +55,7 @@ async function collector(test: TestContext, answer: (server: Server) => void): P
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1/traces`
 }
 
-function exporterTo(url: string, env: Record<string, string> = {}, log: Log | undefined = undefined): Exporter {
+function exporterTo(url: string, env: Record<string, string> = {}, log?: Log): Exporter {
   return new Exporter({
     settings: readTracingSettings({ OTEL_BSP_SCHEDULE_DELAY: '20', ...env }, url),
     resource: { 'service.name': 'web' },
@@ -129,7 +129,10 @@ describe('Exporter', () => {
     status = 200
     exporter.add([span(3)])
     await until(() => exporter.exported === 1, 'third exported')
-    assert.deepEqual(log.lines, ['the collector does not take spans; they are dropped until it does', 'the collector takes spans again'])
+    assert.deepEqual(log.lines, [
+      'the collector does not take spans; they are dropped until it does',
+      'the collector takes spans again',
+    ])
     await exporter.close()
   })
 

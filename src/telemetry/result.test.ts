@@ -10,7 +10,14 @@ describe('resultOf', () => {
   it('says nothing about an ordinary answer', () => {
     const exchange = exchangeOf()
     exchange.attempts.push(attemptOf())
-    assert.deepEqual(resultOf(exchange, completionOf(), ''), { status: 200, flags: '-', code: '', reason: '', policy: undefined, failed: false })
+    assert.deepEqual(resultOf(exchange, completionOf(), ''), {
+      status: 200,
+      flags: '-',
+      code: '',
+      reason: '',
+      policy: undefined,
+      failed: false,
+    })
     assert.equal(resultOf(exchange, completionOf({ status: 404 }), '').failed, false)
   })
 

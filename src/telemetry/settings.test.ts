@@ -62,7 +62,10 @@ describe('readTracingSettings', () => {
     assert.deepEqual([settings.queueSpansMax, settings.scheduleDelayMs, settings.samplingPpm], [2_048, 5_000, 10_000])
     assert.equal(settings.warnings.length, 4)
     assert.match(settings.warnings.join('\n'), /4318/)
-    assert.match(readTracingSettings({ OTEL_TRACES_SAMPLER: 'jaeger_remote' }, store).warnings[0] ?? '', /jaeger_remote/)
+    assert.match(
+      readTracingSettings({ OTEL_TRACES_SAMPLER: 'jaeger_remote' }, store).warnings[0] ?? '',
+      /jaeger_remote/,
+    )
   })
 })
 

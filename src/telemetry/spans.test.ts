@@ -26,12 +26,29 @@ describe('spansOf', () => {
     const exchange = traced(exchangeOf({ headers: ['user-agent', 'curl/8'] }))
     const error = new MeshError('FAULT_ABORTED', 'aborted by policy', { policy })
     exchange.attempts.push(attemptOf({ status: 0, error, spanId: '1'.repeat(16), faultDelayMs: 2 }))
-    exchange.attempts.push(attemptOf({ number: 2, startedAt: 1_010, endedAt: 1_019, spanId: '2'.repeat(16), cause: 'FAULT_ABORTED', backoffMs: 6 }))
+    exchange.attempts.push(
+      attemptOf({
+        number: 2,
+        startedAt: 1_010,
+        endedAt: 1_019,
+        spanId: '2'.repeat(16),
+        cause: 'FAULT_ABORTED',
+        backoffMs: 6,
+      }),
+    )
     exchange.decide(1_000.5, 'route', 'rule 0', { kind: 'HTTPRoute', namespace: 'shop', name: 'orders', version: '9' })
     const [server, first, second] = spansFor(exchange)
     assert.ok(server !== undefined && first !== undefined && second !== undefined)
     assert.deepEqual(
-      [server.name, server.kind, server.traceId, server.spanId, server.parentSpanId, server.parentRemote, server.traceState],
+      [
+        server.name,
+        server.kind,
+        server.traceId,
+        server.spanId,
+        server.parentSpanId,
+        server.parentRemote,
+        server.traceState,
+      ],
       ['GET orders', 'server', traceId, 'b'.repeat(16), 'a'.repeat(16), true, 'x=1'],
     )
     assert.deepEqual([server.startMs, server.endMs, server.error], [1_001_000, 1_001_020, undefined])
@@ -39,7 +56,11 @@ describe('spansOf', () => {
       {
         name: 'route',
         atMs: 1_001_000.5,
-        attributes: { 'outrigger.decision': 'rule 0', 'outrigger.policy': 'HTTPRoute/shop/orders', 'outrigger.policy.version': '9' },
+        attributes: {
+          'outrigger.decision': 'rule 0',
+          'outrigger.policy': 'HTTPRoute/shop/orders',
+          'outrigger.policy.version': '9',
+        },
       },
     ])
     assert.deepEqual(server.attributes, {
@@ -61,7 +82,10 @@ describe('spansOf', () => {
       'outrigger.service': 'shop/orders',
       'http.response.status_code': 200,
     })
-    assert.deepEqual([first.kind, first.spanId, first.parentSpanId, first.parentRemote], ['client', '1'.repeat(16), 'b'.repeat(16), false])
+    assert.deepEqual(
+      [first.kind, first.spanId, first.parentSpanId, first.parentRemote],
+      ['client', '1'.repeat(16), 'b'.repeat(16), false],
+    )
     assert.equal(first.error, 'aborted by policy')
     assert.equal(first.attributes['error.type'], 'FAULT_ABORTED')
     assert.equal(first.attributes['outrigger.fault.type'], 'abort')
@@ -85,7 +109,10 @@ describe('spansOf', () => {
     assert.equal(client?.attributes['error.type'], '404')
     const [failed] = spansFor(traced(exchangeOf()), completionOf({ status: 500 }))
     assert.equal(failed?.attributes['error.type'], '500')
-    const [cut] = spansFor(traced(exchangeOf()), completionOf({ error: new MeshError('UPSTREAM_RESET', 'reset in body') }))
+    const [cut] = spansFor(
+      traced(exchangeOf()),
+      completionOf({ error: new MeshError('UPSTREAM_RESET', 'reset in body') }),
+    )
     assert.deepEqual([cut?.error, cut?.attributes['error.type']], ['reset in body', 'UPSTREAM_RESET'])
   })
 
@@ -99,7 +126,9 @@ describe('spansOf', () => {
   })
 
   it('keeps names few, and tokens and control characters out', () => {
-    const exchange = traced(exchangeOf({ method: 'EVIL', target: '/a\u001b?token=secret', headers: ['user-agent', 'x\r\n\u0007'] }))
+    const exchange = traced(
+      exchangeOf({ method: 'EVIL', target: '/a\u001b?token=secret', headers: ['user-agent', 'x\r\n\u0007'] }),
+    )
     exchange.attempts.push(attemptOf({ endedAt: 0, endpoint: '[::1]:8080' }))
     const spans = spansFor(exchange)
     const [server, client] = spans
@@ -110,7 +139,10 @@ describe('spansOf', () => {
     assert.ok(!text.includes('secret'))
     assert.equal(server?.attributes['url.path'], '/a\\x1b')
     assert.equal(server?.attributes['user_agent.original'], 'x\\x0d\\x0a\\x07')
-    assert.deepEqual([client?.attributes['network.peer.address'], client?.attributes['network.peer.port']], ['::1', 8_080])
+    assert.deepEqual(
+      [client?.attributes['network.peer.address'], client?.attributes['network.peer.port']],
+      ['::1', 8_080],
+    )
     assert.equal(client?.endMs, 1_001_020, 'a try that nobody closed ends with the exchange')
     assert.match(client?.spanId ?? '', /^[0-9a-f]{16}$/)
   })

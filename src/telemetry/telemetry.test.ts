@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
 import { describe, it } from 'node:test'
 import { create } from '@bufbuild/protobuf'
 import { FakeClock } from '../../test/support/fake-clock.ts'
@@ -13,7 +14,7 @@ import {
 import { TelemetrySchema } from '../api/gen/outrigger_pb.ts'
 import { noBody } from '../base/body.ts'
 import { MeshError } from '../base/errors.ts'
-import { type Attempt, type Completion, Exchange, Response } from '../base/exchange.ts'
+import { type Attempt, type Completion, type Exchange, Response } from '../base/exchange.ts'
 import { metricList } from './metrics.ts'
 import { record, recordRefusal } from './record.ts'
 import { Telemetry, type TelemetryOptions } from './telemetry.ts'
@@ -70,7 +71,10 @@ describe('record', () => {
   })
 
   it('takes the trace headers off and keeps decisions only when sampled and exported', async () => {
-    const { run } = setUp({ tracesEndpoint: 'http://127.0.0.1:9/v1/traces', env: { OTEL_TRACES_SAMPLER: 'always_off' } })
+    const { run } = setUp({
+      tracesEndpoint: 'http://127.0.0.1:9/v1/traces',
+      env: { OTEL_TRACES_SAMPLER: 'always_off' },
+    })
     const headers = ['traceparent', sampledParent, 'A', '1']
     const sampled = await run({ headers })
     assert.deepEqual(headers, ['A', '1'])
@@ -106,7 +110,10 @@ describe('record', () => {
   it('counts a service that throws as running until its completion comes', async () => {
     const { telemetry } = setUp()
     const exchange = exchangeOf()
-    const service = record(telemetry, 'outbound')(() => Promise.reject(new MeshError('FAULT_ABORTED', 'reset', { reset: true })))
+    const service = record(
+      telemetry,
+      'outbound',
+    )(() => Promise.reject(new MeshError('FAULT_ABORTED', 'reset', { reset: true })))
     await assert.rejects(service(exchange), /reset/)
     assert.match((await scrapeLines(telemetry, 'outrigger_requests_in_flight'))[0] ?? '', / 1$/)
     exchange.error = new MeshError('FAULT_ABORTED', 'reset', { reset: true })
@@ -120,8 +127,13 @@ describe('record', () => {
     const { downstream } = exchangeOf({ direction: 'inbound' })
     const error = new MeshError('BAD_REQUEST', 'bare CR in \u001b[31m header')
     recordRefusal(telemetry, { downstream, error, startedAt: clock.now(), bytesOut: 20, answered: true })
-    assert.deepEqual(await scrapeLines(telemetry, 'outrigger_downstream_refused_total{'), ['outrigger_downstream_refused_total{code="BAD_REQUEST"} 1'])
-    assert.match((await scrapeLines(telemetry, 'outrigger_requests_total{'))[0] ?? '', /response_code="400",response_flags="DPE"\} 1$/)
+    assert.deepEqual(await scrapeLines(telemetry, 'outrigger_downstream_refused_total{'), [
+      'outrigger_downstream_refused_total{code="BAD_REQUEST"} 1',
+    ])
+    assert.match(
+      (await scrapeLines(telemetry, 'outrigger_requests_total{'))[0] ?? '',
+      /response_code="400",response_flags="DPE"\} 1$/,
+    )
     assert.deepEqual(telemetry.stats(idle, []).inbound.refusedByReason, { BAD_REQUEST: 1 })
     await clock.advance(200)
     assert.equal(sink.lines.length, 1)
@@ -130,6 +142,24 @@ describe('record', () => {
 })
 
 describe('metrics', () => {
+  it('stand in the README, each with its labels, and nothing else does', async () => {
+    const readme = await readFile(new URL('README.md', import.meta.url), 'utf8')
+    const rows = new Map(
+      [...readme.matchAll(/^\| `(outrigger_\w+)` \| (.*?) \|/gm)].map(([, name, labels]) => [name, labels]),
+    )
+    assert.deepEqual(
+      [...rows.keys()].sort(),
+      Object.values(metricList)
+        .map(({ name }) => name)
+        .sort(),
+    )
+    for (const { name, labels } of Object.values(metricList)) {
+      const expected =
+        labels.length > 6 ? /^peer labels/ : new RegExp(`^${labels.map((label) => `\`${label}\``).join(', ')}$`)
+      assert.match(rows.get(name) ?? '', expected, name)
+    }
+  })
+
   it("uses Istio's label names", async () => {
     const { telemetry, run, clock } = setUp()
     telemetry.certificateChanged({ spiffeId: web, expiresAtMs: clock.wall() + 3_600_000 })
@@ -140,7 +170,9 @@ describe('metrics', () => {
         'destination_service_name="orders",destination_service_namespace="shop",destination_workload="orders",' +
         'destination_version="v2",request_protocol="http",connection_security_policy="mutual_tls",response_code="200",response_flags="-"} 1',
     ])
-    assert.deepEqual(await scrapeLines(telemetry, 'outrigger_cert_expiry_seconds'), ['outrigger_cert_expiry_seconds 3600'])
+    assert.deepEqual(await scrapeLines(telemetry, 'outrigger_cert_expiry_seconds'), [
+      'outrigger_cert_expiry_seconds 3600',
+    ])
   })
 
   it('knows the caller of an inbound request by its certificate, and nothing without one', async () => {
@@ -149,8 +181,14 @@ describe('metrics', () => {
     await run({ direction: 'inbound', service: 'shop/web' }, completionOf({ status: 503 }))
     const [mtls, plain] = await scrapeLines(telemetry, 'outrigger_requests_total{')
     assert.match(mtls ?? '', /reporter="destination",source_workload="edge",source_workload_namespace="front"/)
-    assert.match(mtls ?? '', /destination_workload="web",destination_version="v1",.*connection_security_policy="mutual_tls"/)
-    assert.match(plain ?? '', /source_workload="unknown".*source_principal="unknown".*connection_security_policy="none",response_code="503"/)
+    assert.match(
+      mtls ?? '',
+      /destination_workload="web",destination_version="v1",.*connection_security_policy="mutual_tls"/,
+    )
+    assert.match(
+      plain ?? '',
+      /source_workload="unknown".*source_principal="unknown".*connection_security_policy="none",response_code="503"/,
+    )
     assert.deepEqual(telemetry.stats(idle, []).inbound.bySource, [
       { source: 'spiffe://cluster.local/ns/front/sa/edge', requests: 1, failures: 0 },
       { source: 'plaintext', requests: 1, failures: 1 },
@@ -232,7 +270,14 @@ describe('metrics', () => {
       )
     }
     for (let i = 0; i < 3_000; i++) {
-      telemetry.breakerChanged({ service: `s${i}`, endpoint: `10.0.0.1:${i}`, from: 'closed', to: 'open', cause: '', at: 0 })
+      telemetry.breakerChanged({
+        service: `s${i}`,
+        endpoint: `10.0.0.1:${i}`,
+        from: 'closed',
+        to: 'open',
+        cause: '',
+        at: 0,
+      })
       telemetry.tcpOpened('outbound', `s/${i}`, '').closed()
     }
     await telemetry.scrape()
@@ -251,7 +296,9 @@ describe('metrics', () => {
     assert.ok(text.includes('destination_service="other"'))
     const overflow = Number(/outrigger_metric_overflow_total (\d+)/.exec(text)?.[1])
     assert.ok(overflow > 0)
-    const total = lines.filter((line) => line.startsWith('outrigger_requests_total')).reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0)
+    const total = lines
+      .filter((line) => line.startsWith('outrigger_requests_total'))
+      .reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0)
     assert.equal(total, 6_000, 'no request is lost to the cap')
     assert.ok(telemetry.stats(idle, []).upstreams.length <= 1_001 + 2_000, 'bounded')
   })
@@ -264,7 +311,10 @@ describe('metrics', () => {
     assert.deepEqual(telemetry.stats(idle, []).tcp, { opened: 1, closed: 0, sent: 11, received: 22 })
     connection.closed()
     const [line] = await scrapeLines(telemetry, 'outrigger_tcp_sent_bytes_total{')
-    assert.match(line ?? '', /destination_service_name="db".*request_protocol="tcp",connection_security_policy="mutual_tls"\} 11$/)
+    assert.match(
+      line ?? '',
+      /destination_service_name="db".*request_protocol="tcp",connection_security_policy="mutual_tls"\} 11$/,
+    )
     assert.deepEqual(telemetry.stats(idle, []).tcp.closed, 1)
   })
 })
@@ -273,7 +323,13 @@ describe('stats', () => {
   it('says who refuses and why, the peer sidecar included', async () => {
     const { telemetry, run } = setUp()
     const reason = 'DENIED; policy=AuthorizationPolicy/shop/only-web; version=3; by=shop/orders-1'
-    await run({ response: new Response(403, '', ['X-Outrigger-Reason', reason], noBody), attempts: [attemptOf({ status: 403 })] }, completionOf({ status: 403 }))
+    await run(
+      {
+        response: new Response(403, '', ['X-Outrigger-Reason', reason], noBody),
+        attempts: [attemptOf({ status: 403 })],
+      },
+      completionOf({ status: 403 }),
+    )
     await run({ error: new MeshError('NO_HEALTHY_ENDPOINT', 'none') }, completionOf({ status: 503 }))
     const [upstream] = telemetry.stats(idle, []).upstreams
     assert.deepEqual(upstream?.refusedByReason, { DENIED: 1, NO_HEALTHY_ENDPOINT: 1 })

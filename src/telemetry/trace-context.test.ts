@@ -37,7 +37,7 @@ describe('parseTraceparent', () => {
   })
 
   const bad = {
-    'empty': '',
+    empty: '',
     'version ff': `ff-${traceId}-${spanId}-01`,
     'version 00 with more': `${good}-x`,
     'a later version with more but no dash': `cc-${traceId}-${spanId}-01x`,
@@ -57,7 +57,8 @@ describe('parseTraceparent', () => {
   }
 
   it('reads back whatever it would write', () => {
-    const hex = (digits: number) => fc.string({ unit: fc.constantFrom(...'0123456789abcdef'), minLength: digits, maxLength: digits })
+    const hex = (digits: number) =>
+      fc.string({ unit: fc.constantFrom(...'0123456789abcdef'.split('')), minLength: digits, maxLength: digits })
     fc.assert(
       fc.property(hex(32), hex(16), fc.boolean(), (trace, span, sampled) => {
         fc.pre(!/^0+$/.test(trace) && !/^0+$/.test(span))
@@ -80,11 +81,24 @@ describe('parseTraceparent', () => {
 
 describe('parseTracestate', () => {
   it('passes members on, without the space around them and without empty ones', () => {
-    assert.equal(parseTracestate('rojo=00f067aa0ba902b7 ,\tcongo=t61rcWkgMzE,,tenant@vendor=a b'), 'rojo=00f067aa0ba902b7,congo=t61rcWkgMzE,tenant@vendor=a b')
+    assert.equal(
+      parseTracestate('rojo=00f067aa0ba902b7 ,\tcongo=t61rcWkgMzE,,tenant@vendor=a b'),
+      'rojo=00f067aa0ba902b7,congo=t61rcWkgMzE,tenant@vendor=a b',
+    )
   })
 
   it('drops all of it when a part is malformed', () => {
-    for (const value of ['a', 'A=1', 'a=1,b', 'a=\r\nx', 'a=b=c', 'a=\u0001', 'a=\u00e9', '=1', `a=${'x'.repeat(600)}`]) {
+    for (const value of [
+      'a',
+      'A=1',
+      'a=1,b',
+      'a=\r\nx',
+      'a=b=c',
+      'a=\u0001',
+      'a=\u00e9',
+      '=1',
+      `a=${'x'.repeat(600)}`,
+    ]) {
       assert.equal(parseTracestate(value), '', JSON.stringify(value))
     }
     assert.equal(parseTracestate(Array.from({ length: 33 }, (_, i) => `k${i}=1`).join(',')), '')
@@ -109,7 +123,16 @@ describe('parseB3', () => {
   })
 
   it('refuses what is not one', () => {
-    for (const value of ['0', '1', 'd', '', `${traceId}`, `${traceId}-${spanId}-2`, `${'0'.repeat(32)}-${spanId}-1`, `${traceId}-${spanId}-1-`]) {
+    for (const value of [
+      '0',
+      '1',
+      'd',
+      '',
+      `${traceId}`,
+      `${traceId}-${spanId}-2`,
+      `${'0'.repeat(32)}-${spanId}-1`,
+      `${traceId}-${spanId}-1-`,
+    ]) {
       assert.equal(parseB3(value), undefined, value)
     }
   })
@@ -131,7 +154,12 @@ describe('takeParent', () => {
   })
 
   it('keeps the parent when only tracestate is malformed', () => {
-    assert.deepEqual(takeParent(['traceparent', good, 'tracestate', 'BAD'], w3c), { traceId, spanId, sampled: true, state: '' })
+    assert.deepEqual(takeParent(['traceparent', good, 'tracestate', 'BAD'], w3c), {
+      traceId,
+      spanId,
+      sampled: true,
+      state: '',
+    })
   })
 
   it('leaves formats alone that OTEL_PROPAGATORS does not name', () => {
@@ -146,7 +174,18 @@ describe('takeParent', () => {
 
   it('reads B3 in many headers', () => {
     const use = parsePropagators('b3multi')
-    const headers = ['X-B3-TraceId', traceId, 'X-B3-SpanId', spanId, 'X-B3-ParentSpanId', spanId, 'X-B3-Sampled', '1', 'A', '1']
+    const headers = [
+      'X-B3-TraceId',
+      traceId,
+      'X-B3-SpanId',
+      spanId,
+      'X-B3-ParentSpanId',
+      spanId,
+      'X-B3-Sampled',
+      '1',
+      'A',
+      '1',
+    ]
     assert.deepEqual(takeParent(headers, use), { traceId, spanId, sampled: true, state: '' })
     assert.deepEqual(headers, ['A', '1'])
     assert.equal(takeParent(['x-b3-traceid', traceId, 'x-b3-spanid', spanId, 'x-b3-flags', '1'], use)?.sampled, true)
@@ -199,7 +238,10 @@ describe('traceHeaderLines', () => {
     exchange.decisions = []
     const attempt = attemptOf({ spanId: attemptSpanId(exchange) })
     assert.match(attempt.spanId, /^[0-9a-f]{16}$/)
-    assert.equal(traceHeaderLines(exchange, attempt), `traceparent: 00-${traceId}-${attempt.spanId}-01\r\ntracestate: x=1\r\n`)
+    assert.equal(
+      traceHeaderLines(exchange, attempt),
+      `traceparent: 00-${traceId}-${attempt.spanId}-01\r\ntracestate: x=1\r\n`,
+    )
   })
 
   it('writes each format that was asked for', () => {

@@ -38,7 +38,7 @@ export interface Running {
   readonly target: Target
   /** The processes whose CPU time and memory count. Empty for the direct cell. */
   readonly measured: readonly Started[]
-  /** All that were started, measured or not, in the order in which they are to be stopped. */
+  /** All that must run for the cell, measured or not. */
   readonly started: readonly Started[]
 }
 

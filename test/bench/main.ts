@@ -16,14 +16,14 @@ import { startBackend, startSink } from './helpers.ts'
 import { measure, type Round } from './measure.ts'
 import { type Options, readOptions, usage } from './options.ts'
 import { outrigger } from './outrigger.ts'
-import { peers } from './peers.ts'
+import { direct, peers } from './peers.ts'
 import { port } from './ports.ts'
 import { Processes, requireFreePorts } from './processes.ts'
 import { type Results, type Summary, summarize } from './summary.ts'
 import { table } from './table.ts'
 import { findTools, twoCpus, versions } from './tools.ts'
 
-const everyCell: readonly Cell[] = inGroups([...outrigger, ...peers])
+const everyCell: readonly Cell[] = inGroups([direct, ...outrigger, ...peers])
 
 // Until the end is reached this run has failed, however it ends.
 process.exitCode = 1
@@ -83,6 +83,7 @@ async function startHelpers(bench: Bench): Promise<void> {
   const sink = startSink(bench)
   await bench.processes.ready(`http://127.0.0.1:${port.backend}/`, {}, [backend])
   await bench.processes.ready(`http://127.0.0.1:${port.sink}/`, {}, [sink])
+  bench.processes.keepRunning()
 }
 
 /** Round by round, each time beginning one cell later, so that no cell always runs at the same moment. */
@@ -131,6 +132,7 @@ function inGroups(cells: readonly Cell[]): Cell[] {
 }
 
 function brief(round: Round): string {
+  if (round.requests === 0) return `VOID: ${round.void}`
   const perRequest =
     round.cpuSeconds > 0 ? `${((round.cpuSeconds / round.requests) * 1e6).toFixed(1)} us/request, ` : ''
   const noise = round.noisy ? `, disturbed ${(round.disturbed * 100).toFixed(0)} %` : ''

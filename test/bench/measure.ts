@@ -12,8 +12,8 @@ import { busySeconds, cpuSeconds, memory } from './usage.ts'
 const bodyBytes = 128
 /** The rate of the memory cells, as in Istio's published figures. */
 export const pacedPerSecond = 1_000
-/** Of the spans that 1 % sampling and two spans a request and proxy give, at least a half: exporters batch. */
-const spansPerRequestMin = 0.01
+/** Half of what 1 % sampling gives at one span a request and proxy: chance, and batches still under way. */
+const spansPerRequestMin = 0.005
 /** CPU time of others on the proxy's CPU, as a share of the window, from which a round is marked. */
 const noisyShare = 0.05
 
@@ -31,24 +31,42 @@ export interface Round {
   readonly noisy: boolean
   /** Spans that reached the sink during the round, warm-up included. */
   readonly spans: number
+  /** Why its figures must not be used. */
   readonly void: string | undefined
 }
 
+/** Never rejects for what a proxy did: a round that could not be finished is void, and the next cell begins. */
 export async function measure(bench: Bench, cell: Cell, options: Options): Promise<Round> {
-  const running = await cell.start(bench)
   try {
-    await check(bench, cell, running)
+    const running = await cell.start(bench)
+    await check(bench, running)
     return await window(bench, cell, running, options)
+  } catch (error) {
+    if (!(error instanceof BenchFailure)) throw error
+    return { ...nothing, void: error.message }
   } finally {
-    for (const started of running.started) await started.stop()
+    await bench.processes.stopCell()
   }
 }
 
-async function check(bench: Bench, cell: Cell, running: Running): Promise<void> {
+const nothing: Round = {
+  requests: 0,
+  seconds: 0,
+  cpuSeconds: 0,
+  rssBytes: 0,
+  ussBytes: 0,
+  busy: 0,
+  disturbed: 0,
+  noisy: false,
+  spans: 0,
+  void: undefined,
+}
+
+async function check(bench: Bench, running: Running): Promise<void> {
   const { url, headers } = running.target
   const body = await bench.processes.ready(url, headers, running.started)
   if (body.length !== bodyBytes) {
-    throw new BenchFailure(`${cell.name}: ${url} answered ${body.length} bytes, the backend sends ${bodyBytes}`)
+    throw new BenchFailure(`${url} answered ${body.length} bytes, the backend sends ${bodyBytes}`)
   }
 }
 
@@ -65,7 +83,7 @@ async function window(bench: Bench, cell: Cell, running: Running, options: Optio
   const { rss, uss } = peak()
   for (const started of running.started) {
     const end = started.ended()
-    if (end !== undefined) throw new BenchFailure(`${cell.name}: ${end}`)
+    if (end !== undefined) throw new BenchFailure(end)
   }
   const reasons = [warmup.void, measured.void].filter((reason) => reason !== undefined)
   const spansMin = cell.traced
@@ -73,7 +91,7 @@ async function window(bench: Bench, cell: Cell, running: Running, options: Optio
     : 0
   const spans = await awaitSpans(bench, spansBefore, spansMin)
   if (spans < spansMin)
-    reasons.push(`${spans} spans reached the sink, 1 % tracing makes about ${Math.round(2 * spansMin)}`)
+    reasons.push(`${spans} spans reached the sink, 1 % tracing makes at least ${Math.round(2 * spansMin)}`)
   return {
     requests: measured.requests,
     seconds: measured.seconds,

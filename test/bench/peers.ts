@@ -6,7 +6,8 @@ import { port } from './ports.ts'
 import type { Started } from './processes.ts'
 
 const bare = { group: 'plain', traced: false, envoy: 'envoy-router', httpProxy3: 'http-proxy-3' } as const
-const direct: Cell = {
+
+export const direct: Cell = {
   name: 'direct',
   group: 'plain',
   about: 'no proxy: what generator and backend can do',
@@ -15,7 +16,6 @@ const direct: Cell = {
 }
 
 export const peers: readonly Cell[] = [
-  direct,
   one({ ...bare, name: 'envoy-router', about: 'Envoy, router only' }, port.envoyRouter, (bench) =>
     envoy(bench, 'router'),
   ),

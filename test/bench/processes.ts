@@ -26,7 +26,9 @@ const stopMs = 5_000
 export class Processes {
   readonly #clock: Clock
   readonly #tools: Tools
+  /** In the order of their start. */
   readonly #running = new Set<Started>()
+  #lasting: readonly Started[] = []
 
   constructor(clock: Clock, tools: Tools) {
     this.#clock = clock
@@ -99,6 +101,17 @@ export class Processes {
         )
       }
     }
+  }
+
+  /** What runs now outlives the cells. */
+  keepRunning(): void {
+    this.#lasting = [...this.#running]
+  }
+
+  /** Stops what a cell started, last first: a sidecar before its control plane. */
+  async stopCell(): Promise<void> {
+    const started = [...this.#running].filter((it) => !this.#lasting.includes(it))
+    for (const it of started.reverse()) await it.stop()
   }
 
   async stopAll(): Promise<void> {

@@ -13,8 +13,9 @@ export interface Summary {
   readonly name: string
   readonly group: Group
   readonly about: string
-  readonly requestsPerSecond: Spread
-  /** Undefined where nothing was measured (direct). */
+  /** Undefined, like all that follow, when every round is void. */
+  readonly requestsPerSecond: Spread | undefined
+  /** Undefined where nothing is measured (direct). */
   readonly cpuUsPerRequest: Spread | undefined
   readonly requestsPerCpuSecond: Spread | undefined
   readonly rssBytes: Spread | undefined
@@ -31,13 +32,14 @@ export type Results = ReadonlyMap<string, readonly Round[]>
 
 export function summarize(cells: readonly Cell[], results: Results): Summary[] {
   return cells.map((cell) => {
-    const rounds = results.get(cell.name) ?? []
+    const all = results.get(cell.name) ?? []
+    const rounds = all.filter(isValid)
     const measured = cell.name === 'direct' ? [] : rounds
     return {
       name: cell.name,
       group: cell.group,
       about: cell.about,
-      requestsPerSecond: spread(rounds.map((round) => round.requests / round.seconds))!,
+      requestsPerSecond: spread(rounds.map((round) => round.requests / round.seconds)),
       cpuUsPerRequest: spread(measured.map((round) => (round.cpuSeconds / round.requests) * 1e6)),
       requestsPerCpuSecond: spread(measured.map(perCpuSecond)),
       rssBytes: spread(measured.map((round) => round.rssBytes)),
@@ -46,7 +48,7 @@ export function summarize(cells: readonly Cell[], results: Results): Summary[] {
       noisyRounds: rounds.filter((round) => round.noisy).length,
       toEnvoy: ratio(cell, cell.envoy, results),
       toHttpProxy3: ratio(cell, cell.httpProxy3, results),
-      void: rounds.flatMap((round, i) => (round.void === undefined ? [] : [`round ${i + 1}: ${round.void}`])),
+      void: all.flatMap((round, i) => (round.void === undefined ? [] : [`round ${i + 1}: ${round.void}`])),
     }
   })
 }
@@ -55,7 +57,15 @@ export function summarize(cells: readonly Cell[], results: Results): Summary[] {
 function ratio(cell: Cell, other: string | undefined, results: Results): Spread | undefined {
   const [ours, theirs] = [results.get(cell.name) ?? [], results.get(other ?? '') ?? []]
   const value = (round: Round): number => (cell.group === 'memory' ? round.rssBytes : perCpuSecond(round))
-  return spread(ours.flatMap((round, i) => (theirs[i] === undefined ? [] : [value(round) / value(theirs[i])])))
+  const pairs = ours.flatMap((round, i) => {
+    const their = theirs[i]
+    return their !== undefined && isValid(round) && isValid(their) ? [value(round) / value(their)] : []
+  })
+  return spread(pairs)
+}
+
+function isValid(round: Round): boolean {
+  return round.void === undefined
 }
 
 function perCpuSecond(round: Round): number {

@@ -21,9 +21,9 @@ export function table(summaries: readonly Summary[], verdicts: readonly Verdict[
   }
   lines.push(
     '',
-    `Medians of ${options.rounds} rounds of ${options.seconds} s (min-max); ${options.connections} connections, ` +
-      'body of 128 bytes. Ratios compare like with like: bare proxies with envoy-router, ours',
-    'with features on with envoy-on. Above 1 is cheaper than the peer, in the memory table bigger.',
+    `Medians of ${options.rounds} rounds of ${options.seconds} s (min-max); ${options.connections} connections, answers of 128 bytes.`,
+    'Ratios compare like with like, round by round: bare proxies with envoy-router, ours with features on with envoy-on.',
+    'They are of requests per CPU-second, above 1 is cheaper; in the memory table of RSS, below 1 is smaller.',
   )
   const noisy = summaries.filter((summary) => summary.noisyRounds > 0)
   if (noisy.length > 0) {
@@ -49,7 +49,7 @@ function cells(summary: Summary): string[] {
     summary.void.length > 0 ? `${summary.name} VOID` : summary.name,
     figure(summary.cpuUsPerRequest, 1, 1),
     figure(summary.requestsPerCpuSecond, 0, 1),
-    summary.requestsPerSecond.median.toFixed(0),
+    summary.requestsPerSecond?.median.toFixed(0) ?? '-',
     figure(summary.rssBytes, 0, 1e-6),
     figure(summary.ussBytes, 0, 1e-6),
     figure(summary.toEnvoy, 2, 1),

@@ -2,7 +2,16 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { create, toBinary } from '@bufbuild/protobuf'
-import { EndpointSetSchema, ResourceSchema, ServiceSchema, type Resource } from '../../src/api/gen/outrigger_pb.ts'
+import type { ClientDuplexStream, ServiceError } from '@grpc/grpc-js'
+import {
+  type ClientMessage,
+  EndpointSetSchema,
+  type Resource,
+  ResourceSchema,
+  type ServerMessage,
+  ServiceSchema,
+} from '../../src/api/gen/outrigger_pb.ts'
+import { clientMessage, watchMethod } from '../../src/api/services.ts'
 import { Authority } from '../../control-plane/identity/authority.ts'
 import { ServerCertificate } from '../../control-plane/identity/server-certificate.ts'
 import { Tokens } from '../../control-plane/identity/token.ts'
@@ -11,9 +20,11 @@ import { StreamServer } from '../../control-plane/stream/server.ts'
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { type Log, silentLog } from '../../src/base/log.ts'
 import { StateFolder } from '../../src/base/state-folder.ts'
+import { openChannel } from '../../src/control/channel.ts'
 import { PolicyStore } from '../../src/control/policy-store.ts'
 import { WatchStream } from '../../src/control/watch-stream.ts'
 import { WorkloadCertificate } from '../../src/identity/certificate.ts'
+import type { Credentials } from '../../src/identity/credentials.ts'
 
 /** A new folder that goes away with the test. */
 export function temporaryFolder(): { readonly path: string } & Disposable {
@@ -174,6 +185,33 @@ export async function startSidecar(options: TestSidecarOptions): Promise<TestSid
     state?.close()
   }
   return { certificate, store, stream, stop, [Symbol.asyncDispose]: stop }
+}
+
+export interface RawWatch extends AsyncDisposable {
+  readonly call: ClientDuplexStream<ClientMessage, ServerMessage>
+  send(message: ClientMessage['message']): void
+  /** How the stream ended: the gRPC error, or undefined for a good end. */
+  readonly ended: Promise<ServiceError | undefined>
+}
+
+/** A policy stream driven by hand. */
+export function rawWatch(address: string, credentials: Credentials | undefined, trustBundlePem = credentials?.trustBundlePem): RawWatch {
+  const channel = openChannel({ address, trustBundlePem: trustBundlePem ?? '', trustDomain: undefined, own: credentials })
+  const { path, requestSerialize, responseDeserialize } = watchMethod
+  const call = channel.makeBidiStreamRequest(path, requestSerialize, responseDeserialize)
+  const ended = new Promise<ServiceError | undefined>((resolve) => {
+    call.on('error', (error) => resolve(error as ServiceError))
+    call.on('end', () => resolve(undefined))
+  })
+  return {
+    call,
+    ended,
+    send: (message) => void call.write(clientMessage(message)),
+    [Symbol.asyncDispose]: async () => {
+      call.cancel()
+      channel.close()
+    },
+  }
 }
 
 /** Resolves with the first value of a watched resource that satisfies `wanted`. */

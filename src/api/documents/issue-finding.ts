@@ -20,7 +20,10 @@ export function issueMessage(issue: z.core.$ZodRawIssue): string {
       if (issue.expected === 'int') return `${valueText(issue.input)} is not a whole number`
       return typeText(issue.input)
     case 'invalid_value':
-      return isPrimitive(issue.input) ? `${valueText(issue.input)} is not known here` : typeText(issue.input)
+      // Of another type than all that is allowed: that is the mistake, not the value.
+      return issue.values.some((value) => typeof value === typeof issue.input)
+        ? `${valueText(issue.input)} is not known here`
+        : typeText(issue.input)
     case 'too_small':
     case 'too_big':
       return sizeText(issue)

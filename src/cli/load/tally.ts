@@ -58,6 +58,17 @@ export class Tally {
     return sum
   }
 
+  /** What happened, most often first: `200 x 431, 504 x 18, ECONNRESET x 1`. */
+  summary(): string {
+    const counts = [...this.byStatus, ...this.byError].toSorted(([, a], [, b]) => b - a)
+    return counts.length === 0 ? 'nothing' : counts.map(([what, count]) => `${what} x ${count}`).join(', ')
+  }
+
+  /** The value of a watched header that came most often. */
+  commonest(name: string): string | undefined {
+    return [...(this.#headers.get(name) ?? [])].toSorted(([, a], [, b]) => b - a)[0]?.[0]
+  }
+
   /** Answers whose header holds `part`. */
   withHeader(name: string, part: string): number {
     let sum = 0

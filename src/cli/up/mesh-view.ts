@@ -60,13 +60,14 @@ export class MeshView {
     const look = await lookAtAll(this.#mesh.workloads, this.#clock)
     const before = this.#look
     this.#look = look
+    const client = this.#client((look.atMs - (before?.atMs ?? 0)) / 1_000)
     if (before === undefined) return
     const { revision, refused } = this.#mesh.policy.state
     const meshed = this.#mesh.workloads.filter((workload) => workload.meshed).length
     const connected = [...look.stats.values()].filter(({ controlPlane }) => controlPlane.connected).length
     this.#display.picture({
       rows: trafficRows(before, look, (endpoint) => this.#mesh.podAt(endpoint)),
-      client: this.#client((look.atMs - before.atMs) / 1_000),
+      client,
       revision,
       sidecars: meshed,
       connected,

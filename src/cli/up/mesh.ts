@@ -162,7 +162,7 @@ function readinessOf(workload: WorkloadPlan): Readiness[] {
 
 async function wait(all: readonly Readiness[], clock: Clock, display: Display): Promise<void> {
   const late = await waitForAll(all, readyMs, clock, (name, left) => display.progress(`${name} is ready${left === 0 ? '' : ` (${left} to go)`}`))
-  if (late.length > 0) throw new Error(`not ready after ${readyMs / 1_000} s: ${late.join(', ')}; see the logs`)
+  if (late.length > 0) throw new Error(`not ready after ${readyMs / 1_000} s (more in the logs):\n${late.join('\n')}`)
 }
 
 /** Until the mesh serves, a process that ends unasked ends the start; later it is told and started again. */

@@ -5,41 +5,41 @@ import { type Clock, sleep } from '../../base/clock.ts'
 /** Something that must answer before traffic is sent. */
 export interface Readiness {
   readonly name: string
-  readonly check: () => Promise<boolean>
+  /** Why it is not ready; undefined when it is. */
+  readonly check: () => Promise<string | undefined>
 }
 
-/** True when the address answers GET with 200. */
-export function answersOk(url: string): () => Promise<boolean> {
+/** Ready when the address answers GET with 200; until then the answer says why not. */
+export function answersOk(url: string): () => Promise<string | undefined> {
   return async () => {
     try {
       const { statusCode, body } = await request(url, { headersTimeout: 1_000, bodyTimeout: 1_000 })
-      await body.dump()
-      return statusCode === 200
-    } catch {
-      // Not listening yet is the ordinary case here; what went wrong for good is in the log of the process.
-      return false
+      const text = await body.text()
+      return statusCode === 200 ? undefined : text.trim() || `${url} answers ${statusCode}`
+    } catch (error) {
+      return `${url}: ${error instanceof Error ? error.message : String(error)}`
     }
   }
 }
 
-/** True when the address takes connections. */
-export function takesConnections(host: string, port: number): () => Promise<boolean> {
+/** Ready when the address takes connections. */
+export function takesConnections(host: string, port: number): () => Promise<string | undefined> {
   return () =>
     new Promise((resolve) => {
       const socket = connect({ host, port, timeout: 1_000 })
-      const end = (isOpen: boolean): void => {
+      const end = (why?: string): void => {
         socket.destroy()
-        resolve(isOpen)
+        resolve(why)
       }
-      socket.once('connect', () => end(true))
-      socket.once('timeout', () => end(false))
-      socket.once('error', () => end(false))
+      socket.once('connect', () => end())
+      socket.once('timeout', () => end(`${host}:${port} does not answer`))
+      socket.once('error', (error) => end(error.message))
     })
 }
 
 /**
- * Asks all of them again and again until each has said yes once. Resolves with the names of those that had not within
- * `timeoutMs`. `onReady` hears each as it comes.
+ * Asks all of them again and again until each has said yes once. Resolves with those that had not within `timeoutMs`,
+ * each as `name: why`. `onReady` hears each as it comes.
  */
 export async function waitForAll(
   all: readonly Readiness[],
@@ -51,10 +51,11 @@ export async function waitForAll(
   let left = [...all]
   for (;;) {
     const answers = await Promise.all(left.map(({ check }) => check()))
-    const still = left.filter((_, i) => answers[i] !== true)
-    for (const [i, { name }] of left.entries()) if (answers[i] === true) onReady(name, still.length)
+    const whys = answers.filter((why) => why !== undefined)
+    const still = left.filter((_, i) => answers[i] !== undefined)
+    for (const [i, { name }] of left.entries()) if (answers[i] === undefined) onReady(name, still.length)
     left = still
-    if (left.length === 0 || clock.now() >= deadline) return left.map(({ name }) => name)
+    if (left.length === 0 || clock.now() >= deadline) return left.map(({ name }, i) => `${name}: ${whys[i]}`)
     await sleep(clock, askAgainMs)
   }
 }

@@ -15,6 +15,9 @@ export interface Stage {
   phaseBegins(phase: Phase, counting: boolean, tallies: Tallies): void
 }
 
+/** Says on every answer of the mesh itself why; counted always, for the explanation of a failed check. */
+export const reasonHeader = 'x-outrigger-reason'
+
 /** By stream. */
 export type Tallies = ReadonlyMap<string, Tally>
 
@@ -95,7 +98,8 @@ export function sleepUnless(clock: Clock, ms: number, stopped: AbortSignal): Pro
 }
 
 function watchedHeaders({ expect }: Pick<Scenario, 'expect'>): readonly string[] {
-  return [...new Set(expect.flatMap(({ measure }) => (measure.measure === 'headerPercent' ? [measure.header] : [])))]
+  const named = expect.flatMap(({ measure }) => (measure.measure === 'headerPercent' ? [measure.header] : []))
+  return [...new Set([reasonHeader, ...named])]
 }
 
 function difference(

@@ -1,13 +1,13 @@
 import { isIP } from 'node:net'
 import { type Clock, systemClock } from '../../base/clock.ts'
 import { appCounts } from './app-client.ts'
-import { checkAll } from './checks.ts'
+import { checkAll, type PhaseRecord } from './checks.ts'
 import { openDisplay } from './display.ts'
 import { LaterPolicy } from './later-policy.ts'
 import { Mesh } from './mesh.ts'
 import { MeshView } from './mesh-view.ts'
 import { loadScenario, type Scenario } from './scenario.ts'
-import { runScenario, type Stage, sleepUnless } from './scenario-run.ts'
+import { reasonHeader, runScenario, type Stage, sleepUnless } from './scenario-run.ts'
 import { breakerTransitions } from './sidecar-client.ts'
 import { stopSignals } from './stop-signals.ts'
 
@@ -66,7 +66,9 @@ export async function runUp(options: UpOptions, clock: Clock = systemClock): Pro
     const checks = checkAll(scenario.expect, records, transitions)
     await view.stop()
     display.result(scenario.title, checks)
-    return checks.every(({ ok }) => ok) ? 0 : 1
+    if (checks.every(({ ok }) => ok)) return 0
+    for (const line of explained(records)) display.progress(line)
+    return 1
   } finally {
     await view.stop()
     display.progress('stopping')
@@ -76,6 +78,16 @@ export async function runUp(options: UpOptions, clock: Clock = systemClock): Pro
 /** Without --for a scenario with phases begins anew after so long. */
 const scenarioCycleMs = 30_000
 const foreverMs = 24 * 3_600_000
+
+/** What each stream of each phase really got: the first thing to ask when a check has failed. */
+function explained(records: readonly PhaseRecord[]): string[] {
+  return records.flatMap(({ name, tallies }) =>
+    [...tallies].map(([stream, tally]) => {
+      const reason = tally.commonest(reasonHeader)
+      return `${name}, ${stream}: ${tally.summary()}${reason === undefined ? '' : ` (mostly ${reason})`}`
+    }),
+  )
+}
 
 /** What a folder without a scenario promises: its load is answered. */
 function steady(mesh: Mesh): Scenario | undefined {

@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { StoredSpan, TraceView } from '../../control-plane/admin/trace-store.ts'
+import { renderTrace } from './trace-tree.ts'
+
+const uncoloured = (_style: string, text: string): string => text
+
+function span(facts: Partial<StoredSpan>): StoredSpan {
+  return {
+    traceId: 'a'.repeat(32),
+    spanId: '1'.repeat(16),
+    parentSpanId: '',
+    name: 'GET orders',
+    kind: 'server',
+    service: 'web',
+    instance: 'shop/web-1',
+    startMs: 1_000,
+    durationMs: 5,
+    status: 'unset',
+    message: '',
+    attributes: {},
+    events: [],
+    ...facts,
+  }
+}
+
+function view(spans: StoredSpan[], droppedSpans = 0): TraceView {
+  return {
+    traceId: 'a'.repeat(32),
+    name: 'GET orders',
+    service: 'web',
+    startMs: Date.UTC(2026, 0, 1, 12, 0, 0, 250),
+    durationMs: 5,
+    spanCount: spans.length,
+    failed: false,
+    quietMs: 0,
+    droppedSpans,
+    spans,
+  }
+}
+
+describe('renderTrace', () => {
+  it('escapes what came over the network', () => {
+    const hostile = '\u001b[2J\r\nforged \u202e'
+    const text = renderTrace(
+      view([
+        span({
+          name: hostile,
+          service: hostile,
+          status: 'error',
+          message: hostile,
+          attributes: {
+            'url.path': hostile,
+            'error.type': hostile,
+            'outrigger.reason': hostile,
+            'outrigger.retry.cause': hostile,
+          },
+          events: [
+            { name: hostile, atMs: 1, attributes: { 'outrigger.decision': hostile, 'outrigger.policy': hostile } },
+          ],
+        }),
+      ]),
+      uncoloured,
+    )
+    assert.match(text.replaceAll('\n', ''), /^[\x20-\x7e]+$/)
+    assert.ok(!text.split('\n').some((line) => line.trimStart().startsWith('forged')))
+  })
+
+  it('prints every span once, whatever their parents say', () => {
+    const spans = [
+      span({ spanId: '1'.repeat(16), parentSpanId: '2'.repeat(16), name: 'cycle one' }),
+      span({ spanId: '2'.repeat(16), parentSpanId: '1'.repeat(16), name: 'cycle two' }),
+      span({ spanId: '3'.repeat(16), parentSpanId: '3'.repeat(16), name: 'own parent' }),
+      span({ spanId: '4'.repeat(16), parentSpanId: '9'.repeat(16), name: 'orphan' }),
+    ]
+    const text = renderTrace(view(spans, 2), uncoloured)
+    for (const { name } of spans) assert.equal(text.split(name).length, 2, name)
+    assert.match(text, /2 more spans were not kept$/)
+  })
+
+  it('draws a deep trace without losing its place', () => {
+    const depth = 300
+    const spans = Array.from({ length: depth }, (_, i) =>
+      span({ spanId: String(i + 1).padStart(16, '0'), parentSpanId: i === 0 ? '' : String(i).padStart(16, '0') }),
+    )
+    assert.equal(renderTrace(view(spans), uncoloured).split('\n').length, depth + 2)
+  })
+})

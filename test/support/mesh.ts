@@ -1,0 +1,307 @@
+/** A whole mesh in this process: control plane on files, one sidecar per workload, applications as plain servers. */
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import http from 'node:http'
+import net from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type ControlPlane, type ControlPlaneOptions, runControlPlane } from '../../control-plane/main.ts'
+import { silentLog } from '../../src/base/log.ts'
+import { StateFolder } from '../../src/base/state-folder.ts'
+import type { Credentials } from '../../src/identity/credentials.ts'
+import { parseProxyOptions } from '../../src/options.ts'
+import { type Sidecar, startSidecar } from '../../src/sidecar.ts'
+import { eventually } from './control.ts'
+
+export interface WorkloadSpec {
+  readonly name: string
+  /** Service that it belongs to; default its name. Several workloads may share one. */
+  readonly service?: string
+  readonly app?: http.RequestListener
+  /** Instead of `app`: any TCP server. */
+  readonly tcp?: (socket: net.Socket) => void
+  /** Port name of the Service, which declares the protocol; default `http`. */
+  readonly portName?: string
+  readonly version?: string
+}
+
+export interface RunningWorkload {
+  readonly name: string
+  /** Loopback address of its own. */
+  readonly address: string
+  /** Explicit outbound listener. */
+  outbound: { readonly host: string; readonly port: number }
+  /** URL of the admin API. */
+  admin: string
+  /** Requests (or connections) that the application saw. */
+  seen: number
+  /** Stops the sidecar and starts it again on the same state folder. */
+  restart(): Promise<void>
+  stop(): Promise<void>
+  running: Sidecar
+}
+
+export interface MeshSpec {
+  readonly workloads: readonly WorkloadSpec[]
+  /** More documents, as YAML. */
+  readonly policies?: string
+  readonly controlPlane?: Partial<ControlPlaneOptions>
+}
+
+const namespace = 'test'
+const servicePort = 8080
+/** More than the stream's debounce of 25 ms. */
+const publishQuietMs = 60
+let addressCount = 0
+
+/** Loopback addresses that no other test process uses: 127.P.Q.x by process id. */
+function nextAddress(): string {
+  addressCount++
+  return `127.${20 + (process.pid % 200)}.${(process.pid >> 8) % 250}.${1 + addressCount}`
+}
+
+export class Mesh implements AsyncDisposable {
+  readonly folder: string
+  readonly documents: string
+  readonly workloads = new Map<string, RunningWorkload>()
+  controlPlane: ControlPlane
+  readonly #options: ControlPlaneOptions
+  readonly #servers: (http.Server | net.Server)[] = []
+  readonly #states: StateFolder[] = []
+
+  private constructor(folder: string, documents: string, controlPlane: ControlPlane, options: ControlPlaneOptions) {
+    this.folder = folder
+    this.documents = documents
+    this.controlPlane = controlPlane
+    this.#options = options
+  }
+
+  static async start(spec: MeshSpec): Promise<Mesh> {
+    const folder = mkdtempSync(join(tmpdir(), 'outrigger-mesh-'))
+    const documents = join(folder, 'documents')
+    mkdirSync(documents)
+    const addresses = spec.workloads.map(() => nextAddress())
+    writeFileSync(join(documents, 'workloads.yaml'), workloadDocuments(spec.workloads, addresses))
+    if (spec.policies !== undefined) writeFileSync(join(documents, 'policies.yaml'), spec.policies)
+    const options: ControlPlaneOptions = {
+      folders: [documents],
+      stateDir: join(folder, 'control-plane'),
+      ports: { stream: 0, admin: 0 },
+      outboundPolicy: 'REGISTRY_ONLY',
+      ...spec.controlPlane,
+    }
+    const controlPlane = await runControlPlane(options)
+    const mesh = new Mesh(folder, documents, controlPlane, options)
+    try {
+      for (const [i, workload] of spec.workloads.entries()) await mesh.#startWorkload(workload, addresses[i]!)
+      await mesh.ready()
+    } catch (error) {
+      await mesh[Symbol.asyncDispose]()
+      throw error
+    }
+    return mesh
+  }
+
+  get(name: string): RunningWorkload {
+    const workload = this.workloads.get(name)
+    if (workload === undefined) throw new Error(`no workload ${name}`)
+    return workload
+  }
+
+  /** Replaces the policies file; resolves when every sidecar is on the new revision. */
+  async setPolicies(yaml: string): Promise<void> {
+    const before = this.controlPlane.cache.revision
+    writeFileSync(join(this.documents, 'policies.yaml'), yaml)
+    await eventually(() => this.controlPlane.cache.revision > before, 'the control plane reads the change')
+    await this.settled()
+  }
+
+  /** Resolves when every sidecar has what the control plane has. */
+  async settled(): Promise<void> {
+    // A change is published after the stream's quiet time; only then does `inSync` speak of it.
+    await new Promise((resolve) => setTimeout(resolve, publishQuietMs))
+    await eventually(() => {
+      const sidecars = this.controlPlane.stream.sidecars.list()
+      return [...this.workloads.keys()].every((name) =>
+        sidecars.some((s) => s.workload === `${namespace}/${name}` && s.connected && s.inSync),
+      )
+    }, 'all sidecars are in sync')
+  }
+
+  async ready(): Promise<void> {
+    await eventually(() => [...this.workloads.values()].every((w) => w.running.ready().ready), 'all sidecars are ready')
+  }
+
+  async stopControlPlane(): Promise<void> {
+    await this.controlPlane.stop()
+  }
+
+  async startControlPlane(): Promise<void> {
+    const { stream, admin } = this.controlPlane.ports
+    this.controlPlane = await runControlPlane({ ...this.#options, ports: { stream, admin } })
+  }
+
+  async #startWorkload(spec: WorkloadSpec, address: string): Promise<void> {
+    const state = join(this.folder, spec.name)
+    const appPort = servicePort + 10_000
+    const workload: RunningWorkload = {
+      name: spec.name,
+      address,
+      seen: 0,
+      running: undefined as unknown as Sidecar,
+      outbound: { host: address, port: 0 },
+      admin: '',
+      restart: async () => {
+        await workload.running.drain(1_000)
+        await open()
+      },
+      stop: () => workload.running.drain(1_000),
+    }
+    if (spec.app !== undefined || spec.tcp !== undefined) {
+      const app = spec.app
+      const server =
+        app !== undefined
+          ? http.createServer((req, res) => {
+              workload.seen++
+              app(req, res)
+            })
+          : net.createServer({ allowHalfOpen: true }, (socket) => {
+              workload.seen++
+              spec.tcp!(socket)
+            })
+      server.listen(appPort, address)
+      await once(server, 'listening')
+      this.#servers.push(server)
+    }
+    let held: StateFolder | undefined
+    const open = async (): Promise<void> => {
+      held?.close()
+      const folder = StateFolder.open(state)
+      held = folder
+      this.#states.push(folder)
+      const options = parseProxyOptions(
+        [
+          '--workload', `${namespace}/${spec.name}`,
+          '--control-plane', `127.0.0.1:${this.controlPlane.ports.stream}`,
+          '--trust-bundle', 'unused',
+          '--address', address,
+          ...(spec.app !== undefined || spec.tcp !== undefined ? ['--inbound', `${address}:${servicePort}=${address}:${appPort}`] : []),
+          '--outbound', `${address}:0`, '--admin', `${address}:0`, '--metrics', `${address}:0`, '--health', `${address}:0`,
+        ],
+        {},
+      )
+      const sidecar = await startSidecar({
+        options,
+        log: silentLog,
+        setLogLevel: () => {},
+        rootPem: this.controlPlane.trustBundlePem,
+        token: () => this.controlPlane.tokens.make({ namespace, serviceAccount: spec.name }, this.controlPlane.trustDomain),
+        state: folder,
+        stdout: { write: (bytes, done) => done(null, bytes.length) },
+      })
+      workload.running = sidecar
+      workload.outbound = sidecar.addresses.get('outbound0')!
+      const admin = sidecar.addresses.get('admin')
+      workload.admin = admin === undefined ? '' : `http://${admin.host}:${admin.port}`
+    }
+    await open()
+    this.workloads.set(spec.name, workload)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const workload of this.workloads.values()) await workload.running.drain(0)
+    for (const server of this.#servers) {
+      if (server instanceof http.Server) server.closeAllConnections()
+      server.close()
+    }
+    for (const state of this.#states) state.close()
+    await this.controlPlane.stop()
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+}
+
+function workloadDocuments(workloads: readonly WorkloadSpec[], addresses: readonly string[]): string {
+  const services = new Map<string, { spec: WorkloadSpec; pods: { name: string; address: string }[] }>()
+  const documents: string[] = [`apiVersion: v1\nkind: Namespace\nmetadata: { name: ${namespace} }\n`]
+  for (const [i, spec] of workloads.entries()) {
+    const name = spec.service ?? spec.name
+    documents.push(`apiVersion: v1
+kind: Pod
+metadata:
+  name: ${spec.name}
+  namespace: ${namespace}
+  labels: { app: ${name}, workload: ${spec.name}, version: ${spec.version ?? 'v1'}, outrigger.dev/inject: "true" }
+spec:
+  serviceAccountName: ${spec.name}
+`)
+    if (spec.app === undefined && spec.tcp === undefined) continue
+    const service = services.get(name) ?? { spec, pods: [] }
+    service.pods.push({ name: spec.name, address: addresses[i]! })
+    services.set(name, service)
+  }
+  for (const [name, { spec, pods }] of services) {
+    const port = `{ name: ${spec.portName ?? 'http'}, port: ${servicePort} }`
+    documents.push(`apiVersion: v1
+kind: Service
+metadata: { name: ${name}, namespace: ${namespace} }
+spec:
+  ports: [${port}]
+`)
+    documents.push(`apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: ${name}
+  namespace: ${namespace}
+  labels: { kubernetes.io/service-name: ${name} }
+addressType: IPv4
+ports: [${port}]
+endpoints:
+${pods.map((pod) => `  - { addresses: [${pod.address}], targetRef: { kind: Pod, name: ${pod.name} } }`).join('\n')}
+`)
+  }
+  return documents.join('---\n')
+}
+
+export interface Answer {
+  readonly status: number
+  readonly headers: http.IncomingHttpHeaders
+  readonly body: string
+}
+
+/** A request through a workload's explicit outbound listener, as an application with http_proxy sends it. */
+export function call(
+  from: RunningWorkload,
+  url: string,
+  options: { method?: string; headers?: http.OutgoingHttpHeaders; body?: string | Buffer; agent?: http.Agent } = {},
+): Promise<Answer> {
+  const target = new URL(url)
+  return new Promise((resolve, reject) => {
+    const request = http.request(
+      {
+        host: from.outbound.host,
+        port: from.outbound.port,
+        method: options.method ?? 'GET',
+        path: url,
+        headers: { host: target.host, ...options.headers },
+        agent: options.agent ?? false,
+      },
+      (response) => {
+        const chunks: Buffer[] = []
+        response.on('data', (chunk: Buffer) => chunks.push(chunk))
+        response.on('end', () =>
+          resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks).toString() }),
+        )
+        response.on('error', reject)
+      },
+    )
+    request.on('error', reject)
+    request.end(options.body)
+  })
+}
+
+/** The certificate that a workload's sidecar holds now. */
+export function credentialsOf(workload: RunningWorkload): Credentials {
+  const held = workload.running.credentials.current
+  if (held === undefined) throw new Error(`${workload.name} has no certificate`)
+  return held
+}
