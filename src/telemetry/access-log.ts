@@ -30,18 +30,19 @@ const tightLimits: Limits = { path: 192, text: 64 }
 /** One line per finished request, off by default. */
 export class AccessLog {
   format: AccessLogFormat
+  /** `service.name`. */
+  service: string
   readonly #writer: LineWriter
-  readonly #service: string
 
   constructor(writer: LineWriter, format: AccessLogFormat, service: string) {
     this.#writer = writer
     this.format = format
-    this.#service = service
+    this.service = service
   }
 
   add(entry: LogEntry): void {
     if (this.format === 'text') this.#writer.add(textLine(entry))
-    else if (this.format === 'json') this.#writer.add(ecsLine(entry, this.#service))
+    else if (this.format === 'json') this.#writer.add(ecsLine(entry, this.service))
   }
 }
 

@@ -6,10 +6,12 @@ import type { Log } from '../base/log.ts'
 import type { TracingSettings } from './settings.ts'
 import type { AttributeValue, SpanData } from './spans.ts'
 
+export type ResourceAttributes = Readonly<Record<string, AttributeValue>>
+
 export interface ExporterOptions {
   readonly settings: TracingSettings
   /** OpenTelemetry resource; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over it. */
-  readonly resource: Readonly<Record<string, AttributeValue>>
+  readonly resource: ResourceAttributes
   readonly clock: Clock
   readonly log: Log | undefined
 }
@@ -26,7 +28,7 @@ const scope = { name: 'outrigger' }
 
 interface Pipeline {
   readonly processor: BatchSpanProcessor
-  readonly resource: Resource
+  readonly resourceOf: (attributes: ResourceAttributes) => Resource
 }
 
 /**
@@ -42,9 +44,18 @@ export class Exporter {
   #waiting: SpanData[] = []
   #pipeline: Pipeline | 'unloaded' | 'loading' | 'closed' = 'unloaded'
   #failing = false
+  #attributes: ResourceAttributes
+  #resource: Resource | undefined
 
   constructor(options: ExporterOptions) {
     this.#options = options
+    this.#attributes = options.resource
+  }
+
+  /** The resource of spans that are added from now on. */
+  describe(resource: ResourceAttributes): void {
+    this.#attributes = resource
+    this.#resource = undefined
   }
 
   get enabled(): boolean {
@@ -59,7 +70,7 @@ export class Exporter {
     }
     this.#outstanding += spans.length
     if (typeof pipeline === 'object') {
-      for (const span of spans) pipeline.processor.onEnd(readable(span, pipeline.resource))
+      this.#hand(pipeline, spans)
       return
     }
     this.#waiting.push(...spans)
@@ -92,7 +103,7 @@ export class Exporter {
       this.#pipeline = pipeline
       const waiting = this.#waiting
       this.#waiting = []
-      for (const span of waiting) pipeline.processor.onEnd(readable(span, pipeline.resource))
+      this.#hand(pipeline, waiting)
     } catch (error) {
       this.#pipeline = 'closed'
       this.#lose(this.#waiting.length)
@@ -101,6 +112,11 @@ export class Exporter {
         error,
       })
     }
+  }
+
+  #hand(pipeline: Pipeline, spans: readonly SpanData[]): void {
+    const resource = (this.#resource ??= pipeline.resourceOf(this.#attributes))
+    for (const span of spans) pipeline.processor.onEnd(readable(span, resource))
   }
 
   /** Says when a collector stops and starts taking spans, not each time. */
@@ -127,7 +143,7 @@ export class Exporter {
 }
 
 async function load(
-  { settings, resource, log }: ExporterOptions,
+  { settings, log }: ExporterOptions,
   finished: (spans: number, error: Error | undefined) => void,
 ): Promise<Pipeline> {
   for (const warning of settings.warnings) log?.warn(warning)
@@ -155,7 +171,7 @@ async function load(
       maxQueueSize: settings.queueSpansMax,
       maxExportBatchSize: settings.batchSpansMax,
     }),
-    resource: resources.resourceFromAttributes(resource).merge(fromEnvironment),
+    resourceOf: (attributes) => resources.resourceFromAttributes(attributes).merge(fromEnvironment),
   }
 }
 

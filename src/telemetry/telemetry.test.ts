@@ -148,10 +148,8 @@ describe('metrics', () => {
       [...readme.matchAll(/^\| `(outrigger_\w+)` \| (.*?) \|/gm)].map(([, name, labels]) => [name, labels]),
     )
     assert.deepEqual(
-      [...rows.keys()].sort(),
-      Object.values(metricList)
-        .map(({ name }) => name)
-        .sort(),
+      new Set(rows.keys()),
+      new Set<string | undefined>(Object.values(metricList).map(({ name }) => name)),
     )
     for (const { name, labels } of Object.values(metricList)) {
       const expected =
@@ -361,6 +359,27 @@ describe('stats', () => {
     assert.deepEqual(stats.controlPlane, { connected: false, revision: 0 })
     assert.deepEqual(stats.upstreams, [])
     assert.deepEqual(JSON.parse(JSON.stringify(stats)), stats)
+  })
+})
+
+describe('workloadChanged', () => {
+  it('names the workload anew once the control plane has said what it is', async () => {
+    const { telemetry, run, clock, sink } = setUp({ accessLog: 'json' })
+    await run({ attempts: [attemptOf()] })
+    telemetry.workloadChanged({ serviceAccount: 'web', canonicalService: 'storefront', revision: 'v9' })
+    await run({ attempts: [attemptOf()] })
+    await run({ direction: 'inbound', service: 'shop/web' })
+    const lines = await scrapeLines(telemetry, 'outrigger_requests_total{')
+    assert.match(lines[0] ?? '', /source_workload="web",/)
+    assert.match(lines[1] ?? '', /source_workload="storefront",/)
+    assert.match(lines[2] ?? '', /destination_workload="storefront",destination_version="v9"/)
+    assert.equal(telemetry.stats(idle, []).workload, 'shop/web-1')
+    assert.equal(telemetry.stats(idle, []).upstreams[0]?.requests, 2)
+    await clock.advance(200)
+    assert.deepEqual(
+      sink.lines.map((line) => JSON.parse(line)['service.name']),
+      ['web', 'storefront', 'storefront'],
+    )
   })
 })
 

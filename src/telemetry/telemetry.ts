@@ -58,7 +58,7 @@ const breakersMax = 2_000
 export class Telemetry {
   readonly metrics: Metrics
   readonly #clock: Clock
-  readonly #workload: Workload
+  #workload: Workload
   readonly #startedAt: number
   readonly #wall: WallTime
   readonly #traffic: TrafficBook
@@ -90,7 +90,7 @@ export class Telemetry {
     this.#samplingPpm = settings.samplingPpm
     this.#writer = new LineWriter(stdout, clock)
     this.#ownAccessLog = accessLog
-    this.#accessLog = new AccessLog(this.#writer, accessLog, workload.canonicalService)
+    this.#accessLog = new AccessLog(this.#writer, accessLog, serviceName(workload))
     this.metrics = new Metrics(
       {
         certificateExpirySeconds: () =>
@@ -117,6 +117,15 @@ export class Telemetry {
     this.#samplingPpm = policy === undefined ? this.#ownSamplingPpm : Math.min(policy.samplingPpm, 1_000_000)
     const format = policy?.accessLog
     this.#accessLog.format = format === 'off' || format === 'text' || format === 'json' ? format : this.#ownAccessLog
+  }
+
+  /** What the control plane says about this workload; until then it goes by its Pod's name. */
+  workloadChanged(facts: Pick<Workload, 'serviceAccount' | 'canonicalService' | 'revision'>): void {
+    const { serviceAccount, canonicalService, revision } = facts
+    this.#workload = { ...this.#workload, serviceAccount, canonicalService, revision }
+    this.#traffic.rename(this.#workload)
+    this.#accessLog.service = serviceName(this.#workload)
+    this.#exporter.describe(resourceOf(this.#workload))
   }
 
   /** Gives the exchange its trace context. The first thing that happens to a request. */
@@ -260,10 +269,14 @@ function passedOn(trace: Trace): Trace {
   return { ...trace, spanId: trace.parentSpanId }
 }
 
+function serviceName(workload: Workload): string {
+  return workload.canonicalService === '' ? workload.name : workload.canonicalService
+}
+
 function resourceOf(workload: Workload): Record<string, string> {
-  const { namespace, name, canonicalService, revision } = workload
+  const { namespace, name, revision } = workload
   const attributes: Record<string, string> = {
-    'service.name': canonicalService === '' ? name : canonicalService,
+    'service.name': serviceName(workload),
     'service.namespace': namespace,
     'service.instance.id': `${namespace}/${name}`,
   }

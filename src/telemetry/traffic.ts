@@ -86,7 +86,7 @@ export class TrafficBook {
   readonly #sources = new Map<string, { requests: number; failures: number }>()
   readonly #series = new Map<string, Series>()
   readonly #metrics: Metrics
-  readonly #self: Workload
+  #self: Workload
   readonly #identity: () => string
 
   /** `identity` is the workload's own SPIFFE id; '' before it has one. */
@@ -94,6 +94,12 @@ export class TrafficBook {
     this.#metrics = metrics
     this.#self = self
     this.#identity = identity
+  }
+
+  /** The workload is called differently from now on; what was counted stays where it was. */
+  rename(self: Workload): void {
+    this.#self = self
+    this.#series.clear()
   }
 
   add(direction: Direction, exchange: Exchange, result: Result, durationMs: number): void {

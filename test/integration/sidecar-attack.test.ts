@@ -1,7 +1,7 @@
 /** The list of hostile requests against running sidecars: outbound in plaintext, inbound in plaintext (PERMISSIVE) and over mTLS. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { after, before, describe, it } from 'node:test'
+import { afterEach, beforeEach, describe, it } from 'node:test'
 import tls from 'node:tls'
 import { systemClock } from '../../src/base/clock.ts'
 import { Live } from '../../src/base/live.ts'
@@ -17,7 +17,7 @@ const vectors = [...all.filter(headOnly), ...all.filter((vector) => !headOnly(ve
 describe('sidecars against hostile requests', () => {
   let mesh: Mesh
   let received = ''
-  before(async () => {
+  beforeEach(async () => {
     mesh = await Mesh.start({
       workloads: [
         { name: 'client' },
@@ -36,7 +36,7 @@ describe('sidecars against hostile requests', () => {
       ],
     })
   })
-  after(() => mesh[Symbol.asyncDispose]())
+  afterEach(() => mesh[Symbol.asyncDispose]())
 
   /** The vectors name their host as the shop's attacker would; here it must be the service. */
   const aimed = (bytes: string): string => bytes.replaceAll('app.test', 'app.test:8080').replaceAll(/app\.test:8080:/g, 'app.test:')
