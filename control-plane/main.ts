@@ -87,14 +87,25 @@ export async function runControlPlane(options: ControlPlaneOptions): Promise<Con
     })
     // Ports before sources: a port in use is said at once, and sidecars that come early wait on an open stream.
     const stream = running.adopt(
-      await StreamServer.start({ clock, log, host, port: options.ports?.stream ?? 15_012, authority, tokens, certificate, resources: cache }),
+      await StreamServer.start({
+        clock,
+        log,
+        host,
+        port: options.ports?.stream ?? 15_012,
+        authority,
+        tokens,
+        certificate,
+        resources: cache,
+      }),
       (it) => it.stop(),
     )
     const source = running.adopt(
       new FilesSource({ folders: [...options.folders, ...(options.overlays ?? [])], clock }),
       (it) => it.stop(),
     )
-    const admin = running.adopt(new AdminServer({ log, host: adminHost, port: options.ports?.admin ?? 15_014 }), (it) => it.stop())
+    const admin = running.adopt(new AdminServer({ log, host: adminHost, port: options.ports?.admin ?? 15_014 }), (it) =>
+      it.stop(),
+    )
     mountStatus(admin, {
       program: options.program ?? 'outrigger',
       sources: [source],
@@ -133,7 +144,9 @@ export async function runControlPlane(options: ControlPlaneOptions): Promise<Con
 function checkOptions(options: ControlPlaneOptions, trustDomain: string, lifetimeMs: number): void {
   if (options.folders.length === 0) throw new Error('no folder of documents: name one with -f DIR')
   if (!isTrustDomain(trustDomain)) {
-    throw new Error(`'${trustDomain}' is no trust domain: expected lower-case letters, digits, dots and hyphens, as in cluster.local`)
+    throw new Error(
+      `'${trustDomain}' is no trust domain: expected lower-case letters, digits, dots and hyphens, as in cluster.local`,
+    )
   }
   if (!(lifetimeMs >= 1_000)) throw new Error('certificates must live for a second at least')
 }

@@ -102,7 +102,12 @@ export class Destinations {
     )
   }
 
-  #watch<T>(map: Map<string, Known<T>>, key: string, resourceName: string, read: (resource: Resource) => T | undefined): Known<T> {
+  #watch<T>(
+    map: Map<string, Known<T>>,
+    key: string,
+    resourceName: string,
+    read: (resource: Resource) => T | undefined,
+  ): Known<T> {
     const known = new Known<T>()
     map.set(key, known)
     known.watching = this.#options.source.watch(resourceName, (resource) => {
@@ -134,15 +139,19 @@ export class Destinations {
       }
       const message = resource.body.value
       const entry = { name, message, compiled: outboundService(message, this.#options.namespace, this.#options.env) }
-      const unknown = backendsOf(message).map((backend) => this.#needBackend(backend)).filter((endpoints) => !endpoints.known)
+      const unknown = backendsOf(message)
+        .map((backend) => this.#needBackend(backend))
+        .filter((endpoints) => !endpoints.known)
       if (unknown.length === 0) {
         known.set(entry)
         return
       }
       // A rule must not come into force before the endpoints that it sends to are known; until then the old one stays.
-      void Promise.all(unknown.map((endpoints) => endpoints.whenKnown(this.#options.clock, lookupTimeoutMs))).then(() => {
-        if (serial === latest) known.set(entry)
-      })
+      void Promise.all(unknown.map((endpoints) => endpoints.whenKnown(this.#options.clock, lookupTimeoutMs))).then(
+        () => {
+          if (serial === latest) known.set(entry)
+        },
+      )
     })
     return known
   }

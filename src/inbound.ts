@@ -21,10 +21,10 @@ import { authorize } from './policy/authorize.ts'
 import type { InboundEnv } from './policy/env.ts'
 import { inFlight } from './policy/in-flight.ts'
 import { inboundStack } from './policy/order.ts'
-import { responseTo, rescue } from './policy/rescue.ts'
+import { rescue, responseTo } from './policy/rescue.ts'
+import { relayTcp } from './relay-tcp.ts'
 import { normalizeTarget } from './route/path.ts'
 import type { Runtime } from './runtime.ts'
-import { relayTcp } from './relay-tcp.ts'
 import { reset } from './tcp/reset.ts'
 import { record, recordRefusal } from './telemetry/record.ts'
 import { traceHeaderLines } from './telemetry/trace-context.ts'
@@ -117,7 +117,9 @@ export class Inbound {
     const destination = original(socket)
     const loop = this.#runtime.guard.check(socket, destination)
     if (loop !== undefined || destination === undefined) {
-      this.#runtime.log.warn(`inbound connection dropped: loop (${loop ?? 'direct'})`, { 'source.ip': socket.remoteAddress })
+      this.#runtime.log.warn(`inbound connection dropped: loop (${loop ?? 'direct'})`, {
+        'source.ip': socket.remoteAddress,
+      })
       this.#runtime.telemetry.metrics.downstreamRefused('LOOP')
       reset(socket)
       return
@@ -208,7 +210,9 @@ export class Inbound {
       return
     }
     socket.pause()
-    void this.#opaque(socket, arrival, identity, undefined).catch((error: unknown) => this.#drop(socket, MeshError.from(error)))
+    void this.#opaque(socket, arrival, identity, undefined).catch((error: unknown) =>
+      this.#drop(socket, MeshError.from(error)),
+    )
   }
 
   #acceptHttp(socket: Socket, arrival: Arrival, identity: string | undefined): void {
@@ -217,11 +221,23 @@ export class Inbound {
     this.http.accept(socket, downstream, identity === undefined ? this.http.rules : this.#meshRules)
   }
 
-  async #opaque(socket: Socket, arrival: Arrival, identity: string | undefined, head: Buffer | undefined): Promise<void> {
+  async #opaque(
+    socket: Socket,
+    arrival: Arrival,
+    identity: string | undefined,
+    head: Buffer | undefined,
+  ): Promise<void> {
     const downstream = downstreamOf(socket, arrival, identity)
     const exchange = new Exchange({
       request: {
-        method: '', target: '', authority: '', scheme: 'http', version: '1.1', headers: [], upgrade: undefined, expectContinue: false,
+        method: '',
+        target: '',
+        authority: '',
+        scheme: 'http',
+        version: '1.1',
+        headers: [],
+        upgrade: undefined,
+        expectContinue: false,
       },
       body: noBody,
       downstream,
@@ -277,7 +293,9 @@ function compile(message: Workload, env: InboundEnv, local: Service): Compiled {
     message,
     http: inboundStack(message, env, local),
     // An opaque connection has no method and no path: rules that ask for one do not hold.
-    connection: stack([authorize(message.authorizations, env)], () => Promise.resolve(new Response(200, '', [], noBody))),
+    connection: stack([authorize(message.authorizations, env)], () =>
+      Promise.resolve(new Response(200, '', [], noBody)),
+    ),
   }
 }
 

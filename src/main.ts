@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { systemClock } from './base/clock.ts'
 import { createLog, type Log, type LogLevel, messageOf } from './base/log.ts'
 import { StateFolder } from './base/state-folder.ts'
-import { OptionsError, parseProxyOptions, type ProxyOptions } from './options.ts'
+import { OptionsError, type ProxyOptions, parseProxyOptions } from './options.ts'
 import { startSidecar } from './sidecar.ts'
 import { descriptorSink } from './telemetry/line-writer.ts'
 
@@ -67,16 +67,24 @@ export async function runProxy(argv: string[]): Promise<void> {
 }
 
 function newLog(level: LogLevel): Log {
-  return createLog({ clock: systemClock, service: 'outrigger-sidecar', level, format: process.stderr.isTTY ? 'text' : 'json' })
+  return createLog({
+    clock: systemClock,
+    service: 'outrigger-sidecar',
+    level,
+    format: process.stderr.isTTY ? 'text' : 'json',
+  })
 }
 
 function readRoot(path: string): string {
   try {
     return readFileSync(path, 'utf8')
   } catch (error) {
-    throw new Error(`cannot read the trust bundle: ${messageOf(error)}; --trust-bundle names the PEM that the control plane writes`, {
-      cause: error,
-    })
+    throw new Error(
+      `cannot read the trust bundle: ${messageOf(error)}; --trust-bundle names the PEM that the control plane writes`,
+      {
+        cause: error,
+      },
+    )
   }
 }
 

@@ -56,8 +56,15 @@ interface Flag {
 /** Every flag, its environment variable and its meaning; `--help` and src/README.md show this table. */
 export const proxyFlags = {
   workload: { env: 'OUTRIGGER_WORKLOAD', help: 'NAMESPACE/NAME of the Pod this sidecar belongs to' },
-  'control-plane': { env: 'OUTRIGGER_CONTROL_PLANE', help: 'HOST:PORT of the control plane', default: '127.0.0.1:15012' },
-  'trust-bundle': { env: 'OUTRIGGER_TRUST_BUNDLE', help: 'PEM file of the root that the control plane is checked against' },
+  'control-plane': {
+    env: 'OUTRIGGER_CONTROL_PLANE',
+    help: 'HOST:PORT of the control plane',
+    default: '127.0.0.1:15012',
+  },
+  'trust-bundle': {
+    env: 'OUTRIGGER_TRUST_BUNDLE',
+    help: 'PEM file of the root that the control plane is checked against',
+  },
   'token-fd': { env: 'OUTRIGGER_TOKEN_FD', help: 'file descriptor with the join token' },
   'token-file': { env: 'OUTRIGGER_TOKEN_FILE', help: 'file with the join token' },
   'state-dir': { env: 'OUTRIGGER_STATE_DIR', help: 'folder for key, certificate and last good policy' },
@@ -65,15 +72,27 @@ export const proxyFlags = {
   address: { env: 'OUTRIGGER_ADDRESS', help: 'default host of the listeners below', default: '127.0.0.1' },
   outbound: { env: 'OUTRIGGER_OUTBOUND', help: 'HOST:PORT for outbound traffic (repeatable)', multiple: true },
   inbound: { env: 'OUTRIGGER_INBOUND', help: 'explicit: LISTEN_HOST:PORT=APP_HOST:PORT (repeatable)', multiple: true },
-  'inbound-capture': { env: 'OUTRIGGER_INBOUND_CAPTURE', help: 'redirect: HOST:PORT for captured inbound traffic', multiple: true },
-  upstream: { env: 'OUTRIGGER_UPSTREAM', help: 'explicit: LISTEN_HOST:PORT=SERVICE:PORT, a local port for one Service', multiple: true },
+  'inbound-capture': {
+    env: 'OUTRIGGER_INBOUND_CAPTURE',
+    help: 'redirect: HOST:PORT for captured inbound traffic',
+    multiple: true,
+  },
+  upstream: {
+    env: 'OUTRIGGER_UPSTREAM',
+    help: 'explicit: LISTEN_HOST:PORT=SERVICE:PORT, a local port for one Service',
+    multiple: true,
+  },
   admin: { env: 'OUTRIGGER_ADMIN', help: 'HOST:PORT of the admin API (default ADDRESS:15000)' },
   metrics: { env: 'OUTRIGGER_METRICS', help: 'HOST:PORT of /metrics (default ADDRESS:15020)' },
   health: { env: 'OUTRIGGER_HEALTH', help: 'HOST:PORT of /healthz (default ADDRESS:15021)' },
   traces: { env: 'OUTRIGGER_TRACES', help: 'OTLP/HTTP traces URL used without OTEL_EXPORTER_OTLP_ENDPOINT' },
   'access-log': { env: 'OUTRIGGER_ACCESS_LOG', help: 'off | text | json; default: what TelemetryPolicy says' },
   'drain-timeout': { env: 'OUTRIGGER_DRAIN_TIMEOUT', help: 'longest wait for open work on SIGTERM', default: '30s' },
-  'detect-timeout': { env: 'OUTRIGGER_DETECT_TIMEOUT', help: 'longest wait for first bytes on undeclared ports', default: '200ms' },
+  'detect-timeout': {
+    env: 'OUTRIGGER_DETECT_TIMEOUT',
+    help: 'longest wait for first bytes on undeclared ports',
+    default: '200ms',
+  },
   'log-level': { env: 'OUTRIGGER_LOG_LEVEL', help: 'debug | info | warn | error', default: 'info' },
 } as const satisfies Record<string, Flag>
 
@@ -89,10 +108,16 @@ export class OptionsError extends Error {
 }
 
 /** Reads flags, then the environment for what no flag says. Throws OptionsError with every problem. */
-export function parseProxyOptions(argv: readonly string[], env: Readonly<Record<string, string | undefined>>): ProxyOptions {
+export function parseProxyOptions(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): ProxyOptions {
   const problems: string[] = []
   const config = Object.fromEntries(
-    Object.entries<Flag>(proxyFlags).map(([name, flag]) => [name, { type: 'string' as const, multiple: flag.multiple === true }]),
+    Object.entries<Flag>(proxyFlags).map(([name, flag]) => [
+      name,
+      { type: 'string' as const, multiple: flag.multiple === true },
+    ]),
   )
   let values: Record<string, unknown> = {}
   try {
@@ -144,7 +169,8 @@ export function parseProxyOptions(argv: readonly string[], env: Readonly<Record<
   const workload = one('workload')
   const [namespace = '', name = ''] = (workload ?? '').split('/')
   if (workload === undefined) say('workload', 'required')
-  else if (namespace === '' || name === '' || workload.split('/').length !== 2) say('workload', `expected NAMESPACE/NAME, got '${workload}'`)
+  else if (namespace === '' || name === '' || workload.split('/').length !== 2)
+    say('workload', `expected NAMESPACE/NAME, got '${workload}'`)
   const trustBundleFile = one('trust-bundle')
   if (trustBundleFile === undefined) say('trust-bundle', 'required: the control plane writes it to its state folder')
   const tokenFd = one('token-fd')

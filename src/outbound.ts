@@ -6,23 +6,23 @@ import { OutboundPolicy, Protocol } from './api/gen/outrigger_pb.ts'
 import type { BackendRegistry } from './balance/backends.ts'
 import { noBody } from './base/body.ts'
 import { MeshError } from './base/errors.ts'
-import { type Downstream, Exchange, Response } from './base/exchange.ts'
+import { type Attempt, type Downstream, Exchange, Response } from './base/exchange.ts'
 import { type Service, stack } from './base/stack.ts'
 import type { Destinations, ServiceEntry } from './destinations.ts'
 import { peek } from './detect/peek.ts'
 import { http1Limits } from './http1/limits.ts'
 import { Http1Server } from './http1/server.ts'
-import type { OriginalDestination } from './listener/original-destination.ts'
 import { plainAddress } from './listener/loop-guard.ts'
+import type { OriginalDestination } from './listener/original-destination.ts'
 import { inFlight } from './policy/in-flight.ts'
-import { responseTo, rescue } from './policy/rescue.ts'
+import { rescue, responseTo } from './policy/rescue.ts'
+import { relayTcp } from './relay-tcp.ts'
 import { serviceOf } from './route/authority.ts'
 import { normalizeTarget } from './route/path.ts'
 import type { Runtime } from './runtime.ts'
-import { relayTcp } from './relay-tcp.ts'
-import { record, recordRefusal } from './telemetry/record.ts'
-import { traceHeaderLines } from './telemetry/trace-context.ts'
 import { reset } from './tcp/reset.ts'
+import { record, recordRefusal } from './telemetry/record.ts'
+import { attemptSpanId, traceHeaderLines } from './telemetry/trace-context.ts'
 import type { Destination } from './upstream/connect.ts'
 import { defaultPoolLimits } from './upstream/pool.ts'
 import type { Pools } from './upstream/pools.ts'
@@ -95,11 +95,15 @@ export class Outbound {
     const destination = original(socket)
     const loop = this.#runtime.guard.check(socket, destination)
     if (loop !== undefined || destination === undefined) {
-      this.#runtime.log.warn(`outbound connection dropped: loop (${loop ?? 'direct'})`, { 'source.ip': socket.remoteAddress })
+      this.#runtime.log.warn(`outbound connection dropped: loop (${loop ?? 'direct'})`, {
+        'source.ip': socket.remoteAddress,
+      })
       reset(socket)
       return
     }
-    void this.#captureTo(socket, destination.address, destination.port).catch((error: unknown) => this.#drop(socket, error))
+    void this.#captureTo(socket, destination.address, destination.port).catch((error: unknown) =>
+      this.#drop(socket, error),
+    )
   }
 
   async #captureTo(socket: Socket, address: string, port: number): Promise<void> {
@@ -149,7 +153,14 @@ export class Outbound {
   #connection(downstream: Downstream): Exchange {
     return new Exchange({
       request: {
-        method: 'CONNECT', target: '', authority: '', scheme: 'http', version: '1.1', headers: [], upgrade: undefined, expectContinue: false,
+        method: 'CONNECT',
+        target: '',
+        authority: '',
+        scheme: 'http',
+        version: '1.1',
+        headers: [],
+        upgrade: undefined,
+        expectContinue: false,
       },
       body: noBody,
       downstream,
@@ -160,21 +171,48 @@ export class Outbound {
   async #dialOpaque(exchange: Exchange, target: Target): Promise<Duplex> {
     const { connector } = this.#runtime
     let to: Destination
+    let workload = ''
+    let revision = ''
     let timeoutMs = defaultPoolLimits.connectTimeoutMs
     if (target.is === 'service') {
       exchange.service = target.entry.name
       exchange.servicePort = target.port
       exchange.backend = target.entry.name
       const backend = this.#parts.backends.backend(target.entry.name, target.port)
-      to = backend.choose(exchange).target
+      const chosen = backend.choose(exchange).target
+      to = chosen
+      workload = chosen.workload
+      revision = chosen.canonicalRevision
       timeoutMs = backend.connectionPool?.connectTimeoutMs || timeoutMs
     } else if (target.is === 'endpoint') {
       exchange.service = target.service
       to = target.to
+      workload = target.workload
     } else {
       to = await this.#outside(target.host, target.port)
     }
-    return connector.dial(to, { inside: 'outrigger/tcp', timeoutMs })
+    const socket = await connector.dial(to, { inside: 'outrigger/tcp', timeoutMs })
+    exchange.attempts.push(this.#attemptAt(exchange, to, workload, revision))
+    return socket
+  }
+
+  #attemptAt(exchange: Exchange, to: Destination, workload: string, revision: string): Attempt {
+    return {
+      number: 1,
+      backend: exchange.service,
+      endpoint: to.key,
+      workload,
+      identity: to.identity,
+      revision,
+      startedAt: this.#runtime.clock.now(),
+      endedAt: 0,
+      status: 0,
+      error: undefined,
+      cause: '',
+      backoffMs: 0,
+      faultDelayMs: 0,
+      spanId: attemptSpanId(exchange),
+    }
   }
 
   // ------------------------------------------------------------------ one HTTP request
@@ -191,6 +229,8 @@ export class Outbound {
       const current = (entry instanceof Promise ? await entry : entry) ?? target.entry
       exchange.service = current.name
       exchange.servicePort = target.port
+      if (!hasPort(current, target.port))
+        throw new MeshError('NO_ROUTE', `Service ${current.name} has no port ${target.port}`)
       return current.compiled.serve(exchange)
     }
     if (target.is === 'endpoint') {
@@ -222,11 +262,8 @@ export class Outbound {
   /** Sends to one address without a route: an endpoint that was meant itself, or a host outside the mesh. */
   async #direct(exchange: Exchange, to: Destination, workload: string): Promise<Response> {
     const { clock } = this.#runtime
-    exchange.attempts.push({
-      number: 1, backend: exchange.service, endpoint: to.key, workload, identity: to.identity, revision: '', startedAt: clock.now(), endedAt: 0,
-      status: 0, error: undefined, cause: '', backoffMs: 0, faultDelayMs: 0, spanId: '',
-    })
-    const attempt = exchange.attempts[0]!
+    const attempt = this.#attemptAt(exchange, to, workload, '')
+    exchange.attempts.push(attempt)
     try {
       const response = await this.#parts.pools.pool(to).send(exchange, traceHeaderLines(exchange, attempt))
       attempt.status = response.status
@@ -248,14 +285,19 @@ export class Outbound {
     telemetry.metrics.unknownDestination(policy === OutboundPolicy.ALLOW_ANY ? 'allow' : 'refuse')
     const place = net.isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`
     if (policy !== OutboundPolicy.ALLOW_ANY) {
-      throw new MeshError('UNKNOWN_DESTINATION', `${place} is no Service of the mesh and the outbound policy is REGISTRY_ONLY`)
+      throw new MeshError(
+        'UNKNOWN_DESTINATION',
+        `${place} is no Service of the mesh and the outbound policy is REGISTRY_ONLY`,
+      )
     }
     let address = host
     if (net.isIP(host) === 0) {
       try {
         address = (await lookup(host)).address
       } catch (cause) {
-        throw new MeshError('UNKNOWN_DESTINATION', `${host} is no Service of the mesh, and no name that DNS knows`, { cause })
+        throw new MeshError('UNKNOWN_DESTINATION', `${host} is no Service of the mesh, and no name that DNS knows`, {
+          cause,
+        })
       }
     }
     // Our own admin port, the node's metadata service: never through a proxy that anyone in the pod can use.
@@ -281,6 +323,10 @@ forbidden.addAddress('::1', 'ipv6')
 forbidden.addAddress('::', 'ipv6')
 forbidden.addSubnet('fe80::', 10, 'ipv6')
 
+function hasPort(entry: ServiceEntry, port: number): boolean {
+  return entry.message.ports.some((known) => known.port === port)
+}
+
 function declaredProtocol(target: Target): Protocol {
   if (target.is !== 'service') return Protocol.UNSPECIFIED
   return target.entry.message.ports.find((port) => port.port === target.port)?.protocol ?? Protocol.UNSPECIFIED
@@ -304,4 +350,3 @@ export function downstreamOf(socket: Socket, captured: boolean, address?: string
     captured,
   }
 }
-

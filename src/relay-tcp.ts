@@ -16,7 +16,15 @@ export async function relayTcp(
   upstream: Duplex,
   heads: { readonly a?: Buffer | undefined; readonly b?: Buffer | undefined },
 ): Promise<void> {
-  const counted = runtime.telemetry.tcpOpened(direction, exchange.service, exchange.downstream.identity ?? '')
+  const attempt = exchange.attempts.at(-1)
+  const identity = direction === 'inbound' ? (exchange.downstream.identity ?? '') : (attempt?.identity ?? '')
+  const counted = runtime.telemetry.tcpOpened(
+    direction,
+    exchange.service,
+    identity,
+    attempt?.workload,
+    attempt?.revision,
+  )
   try {
     await relay(client, upstream, {
       clock: runtime.clock,

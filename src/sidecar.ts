@@ -1,18 +1,18 @@
 /** One sidecar, built in start order. The only place that constructs its parts. */
 import type { Socket } from 'node:net'
-import type { Resource, Workload } from './api/gen/outrigger_pb.ts'
 import { type AdminServer, startAdmin } from './admin/server.ts'
+import type { Mesh, Resource, Workload } from './api/gen/outrigger_pb.ts'
 import { BackendRegistry } from './balance/backends.ts'
 import { type Clock, systemClock } from './base/clock.ts'
 import { Live } from './base/live.ts'
 import type { Log, LogLevel } from './base/log.ts'
 import type { StateFolder } from './base/state-folder.ts'
-import type { Mesh } from './api/gen/outrigger_pb.ts'
+import { version } from './base/version.ts'
 import { PolicyStore } from './control/policy-store.ts'
 import { WatchStream } from './control/watch-stream.ts'
 import { checkResource, Destinations } from './destinations.ts'
-import type { Credentials } from './identity/credentials.ts'
 import { WorkloadCertificate } from './identity/certificate.ts'
+import type { Credentials } from './identity/credentials.ts'
 import { checkWorkload, deliveryAddress, Inbound } from './inbound.ts'
 import { Listener } from './listener/listener.ts'
 import { LoopGuard } from './listener/loop-guard.ts'
@@ -27,7 +27,6 @@ import { Telemetry } from './telemetry/telemetry.ts'
 import { attemptSpanId, traceHeaderLines } from './telemetry/trace-context.ts'
 import { Connector } from './upstream/connect.ts'
 import { Pools } from './upstream/pools.ts'
-import { version } from './base/version.ts'
 
 /** Requests under way in one sidecar, both directions (Linkerd 100,000 a direction). */
 const requestsInFlightMax = 50_000
@@ -65,7 +64,14 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
 
   // 1. Who we are.
   const certificate = new WorkloadCertificate({
-    clock, log, controlPlane: options.controlPlane, rootPem: parts.rootPem, token: parts.token, namespace, serviceAccount: undefined, state,
+    clock,
+    log,
+    controlPlane: options.controlPlane,
+    rootPem: parts.rootPem,
+    token: parts.token,
+    namespace,
+    serviceAccount: undefined,
+    state,
   })
   // 2. What we obey. A resource is accepted only if every part that will use it can compile it.
   let check: (resource: Resource) => void = () => {}
@@ -82,13 +88,24 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
     log,
   })
   certificate.credentials.subscribe((held) =>
-    telemetry.certificateChanged(held === undefined ? null : { spiffeId: held.spiffeId, expiresAtMs: held.expiresAtMs }),
+    telemetry.certificateChanged(
+      held === undefined ? null : { spiffeId: held.spiffeId, expiresAtMs: held.expiresAtMs },
+    ),
   )
   // 4. How we reach others. Our own sockets are remembered, so that captured traffic never loops.
   const guard = new LoopGuard([])
   const connector = new Connector(clock, certificate.credentials, (socket) => guard.track(socket))
   const runtime: Runtime = {
-    options, clock, log, telemetry, credentials: certificate.credentials, mesh, connector, inFlight: new InFlight(requestsInFlightMax), guard, by,
+    options,
+    clock,
+    log,
+    telemetry,
+    credentials: certificate.credentials,
+    mesh,
+    connector,
+    inFlight: new InFlight(requestsInFlightMax),
+    guard,
+    by,
   }
   const outboundPools = new Pools(connector, clock)
   const localPools = new Pools(connector, clock, { localAddress: (to) => deliveryAddress(runtime, to.address) })
@@ -97,11 +114,15 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
     onTransition: (transition) => {
       if (!transition.shadow) telemetry.breakerChanged(transition)
       stream.report(transition)
-      log.info(`breaker ${transition.from} > ${transition.to}: ${transition.service} ${transition.endpoint} ${transition.cause}`)
+      log.info(
+        `breaker ${transition.from} > ${transition.to}: ${transition.service} ${transition.endpoint} ${transition.cause}`,
+      )
     },
     onEjection: (ejection) => {
       if (!ejection.shadow) telemetry.ejectionChanged(ejection.service, ejection.endpoint, ejection.ejected)
-      log.info(`endpoint ${ejection.ejected ? 'ejected' : 'back'}: ${ejection.service} ${ejection.endpoint} ${ejection.cause}`)
+      log.info(
+        `endpoint ${ejection.ejected ? 'ejected' : 'back'}: ${ejection.service} ${ejection.endpoint} ${ejection.cause}`,
+      )
     },
   })
   const outboundEnv: OutboundEnv = {
@@ -132,11 +153,23 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
     telemetry.update(ownWorkload.current?.telemetry ?? mesh.current?.telemetry)
   })
   store.watch(`workload/${by}`, (resource) => {
-    ownWorkload.set(resource?.body.case === 'workload' ? resource.body.value : undefined)
+    const message = resource?.body.case === 'workload' ? resource.body.value : undefined
+    ownWorkload.set(message)
+    if (message !== undefined) {
+      const { serviceAccount, canonicalService, canonicalRevision } = message
+      telemetry.workloadChanged({ serviceAccount, canonicalService, revision: canonicalRevision })
+    }
     telemetry.update(ownWorkload.current?.telemetry ?? mesh.current?.telemetry)
   })
   const stream = new WatchStream({
-    clock, log, controlPlane: options.controlPlane, namespace, workload, program: `outrigger ${version}`, credentials: certificate.credentials, store,
+    clock,
+    log,
+    controlPlane: options.controlPlane,
+    namespace,
+    workload,
+    program: `outrigger ${version}`,
+    credentials: certificate.credentials,
+    store,
   })
   const sync = clock.every(500, () => {
     const status = store.status()
@@ -152,10 +185,15 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
   const ready = (): { ready: boolean; reason: string } => {
     if (draining) return { ready: false, reason: 'draining' }
     const held = certificate.status()
-    if (held.is === 'waiting') return { ready: false, reason: `no certificate: ${held.failure ?? 'waiting for the control plane'}` }
-    if (!store.synced) return { ready: false, reason: `no policy yet: ${stream.failure ?? 'waiting for the control plane'}` }
+    if (held.is === 'waiting')
+      return { ready: false, reason: `no certificate: ${held.failure ?? 'waiting for the control plane'}` }
+    if (!store.synced)
+      return { ready: false, reason: `no policy yet: ${stream.failure ?? 'waiting for the control plane'}` }
     if (ownWorkload.current === undefined && options.inbound.length + (options.capture === 'redirect' ? 1 : 0) > 0) {
-      return { ready: false, reason: `the control plane knows no workload ${by}: is there a Pod document of that name?` }
+      return {
+        ready: false,
+        reason: `the control plane knows no workload ${by}: is there a Pod document of that name?`,
+      }
     }
     return { ready: true, reason: '' }
   }
@@ -212,12 +250,17 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
     }
     if (options.capture === 'redirect') {
       const original: OriginalDestination = await loadOriginalDestination()
-      for (const [i, at] of options.outbound.entries()) await listen(`outbound${i}`, at, (s) => outbound.acceptCaptured(s, original))
-      for (const [i, at] of options.inboundCapture.entries()) await listen(`inbound${i}`, at, (s) => inbound.acceptCaptured(s, original))
+      for (const [i, at] of options.outbound.entries())
+        await listen(`outbound${i}`, at, (s) => outbound.acceptCaptured(s, original))
+      for (const [i, at] of options.inboundCapture.entries())
+        await listen(`inbound${i}`, at, (s) => inbound.acceptCaptured(s, original))
     } else {
-      for (const [i, at] of options.outbound.entries()) await listen(`outbound${i}`, at, (s) => outbound.acceptExplicit(s))
-      for (const [i, { at, app }] of options.inbound.entries()) await listen(`inbound${i}`, at, (s) => inbound.acceptExplicit(s, app))
-      for (const [i, { at, service }] of options.upstreams.entries()) await listen(`upstream${i}`, at, (s) => outbound.acceptFor(s, service))
+      for (const [i, at] of options.outbound.entries())
+        await listen(`outbound${i}`, at, (s) => outbound.acceptExplicit(s))
+      for (const [i, { at, app }] of options.inbound.entries())
+        await listen(`inbound${i}`, at, (s) => inbound.acceptExplicit(s, app))
+      for (const [i, { at, service }] of options.upstreams.entries())
+        await listen(`upstream${i}`, at, (s) => outbound.acceptFor(s, service))
     }
   } catch (error) {
     await closeAll()

@@ -15,7 +15,11 @@ const steps: readonly (readonly [string, string, readonly string[]])[] = [
 let failed = false
 for (const [name, command, args] of steps) {
   const started = performance.now()
-  const { status, stdout, stderr } = spawnSync(command, args, { cwd: root, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 })
+  const { status, stdout, stderr } = spawnSync(command, args, {
+    cwd: root,
+    encoding: 'utf8',
+    maxBuffer: 64 * 1024 * 1024,
+  })
   const seconds = ((performance.now() - started) / 1000).toFixed(1)
   process.stdout.write(`${name.padEnd(12)} ${status === 0 ? 'ok' : 'FAILED'} ${seconds} s\n`)
   if (status !== 0) {

@@ -3,9 +3,9 @@
  * with the remedy; under CI=true that is a failure.
  */
 import { globSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
+import { fileURLToPath } from 'node:url'
 import { missingForNetns } from './netns/requirements.ts'
 
 interface Lane {
@@ -18,7 +18,11 @@ interface Lane {
 }
 
 const lanes: readonly Lane[] = [
-  { name: 'unit', files: ['src/**/*.test.ts', 'control-plane/**/*.test.ts', 'test/support/**/*.test.ts', 'test/tidy.test.ts'], concurrency: 2 },
+  {
+    name: 'unit',
+    files: ['src/**/*.test.ts', 'control-plane/**/*.test.ts', 'test/support/**/*.test.ts', 'test/tidy.test.ts'],
+    concurrency: 2,
+  },
   { name: 'fuzz', files: ['test/fuzz/**/*.test.ts'], concurrency: 1 },
   { name: 'integration', files: ['test/integration/**/*.test.ts'], concurrency: 1 },
   { name: 'netns', files: ['test/netns/**/*.test.ts'], concurrency: 1, missing: missingForNetns },
@@ -46,7 +50,10 @@ for (const lane of lanes) {
     report.push(`${lane.name.padEnd(12)} NOT RUN: ${missing.join('; ')}`)
     continue
   }
-  const files = lane.files.flatMap((pattern) => globSync(pattern, { cwd: root })).map((file) => `${root}/${file}`).sort()
+  const files = lane.files
+    .flatMap((pattern) => globSync(pattern, { cwd: root }))
+    .map((file) => `${root}/${file}`)
+    .sort()
   const started = performance.now()
   process.stdout.write(`\n# lane ${lane.name}: ${files.length} files\n`)
   const counts = await runLane(lane, files)

@@ -62,9 +62,15 @@ export class AdminServer {
       const refusal = refusalOf(request, this.#options.host)
       if (refusal !== undefined) return text(response, 403, refusal)
       const path = (request.url ?? '/').split('?', 1)[0]!
-      const matching = this.#routes.filter((route) => route.path === path || (route.path.endsWith('/') && path.startsWith(route.path)))
+      const matching = this.#routes.filter(
+        (route) => route.path === path || (route.path.endsWith('/') && path.startsWith(route.path)),
+      )
       if (matching.length === 0) {
-        return text(response, 404, `nothing at ${path}; there is: ${[...new Set(this.#routes.map((route) => route.path))].join(' ')}`)
+        return text(
+          response,
+          404,
+          `nothing at ${path}; there is: ${[...new Set(this.#routes.map((route) => route.path))].join(' ')}`,
+        )
       }
       // HEAD is GET without the body, which node:http leaves out by itself.
       const method = request.method === 'HEAD' ? 'GET' : request.method
@@ -109,7 +115,10 @@ function send(response: ServerResponse, status: number, type: string, body: stri
  */
 function refusalOf(request: IncomingMessage, host: string): string | undefined {
   const name = hostName(request.headers.host)
-  if (name === undefined || !(isIP(name) !== 0 || name === 'localhost' || name.endsWith('.localhost') || name === host)) {
+  if (
+    name === undefined ||
+    !(isIP(name) !== 0 || name === 'localhost' || name.endsWith('.localhost') || name === host)
+  ) {
     return `Host '${request.headers.host ?? ''}' is not served here: use the address, or localhost`
   }
   const { origin } = request.headers

@@ -82,7 +82,8 @@ export class Authority {
     const rootPem = await state.read(authorityFiles.root)
     if (keyPem === undefined && rootPem === undefined) return createAuthority(options)
     if (keyPem === undefined || rootPem === undefined) {
-      const [there, missing] = keyPem === undefined ? [authorityFiles.root, authorityFiles.key] : [authorityFiles.key, authorityFiles.root]
+      const [there, missing] =
+        keyPem === undefined ? [authorityFiles.root, authorityFiles.key] : [authorityFiles.key, authorityFiles.root]
       throw new StateFolderError(
         `${state.path} has ${there} but no ${missing}: put it back, or remove both to start a new authority (all sidecars must enrol again)`,
       )
@@ -148,7 +149,11 @@ export class Authority {
         await AuthorityKeyIdentifierExtension.create(this.#rootPublicKey),
       ],
     })
-    return { certificateChainPem: `${certificate.toString('pem')}\n`, spiffeId, expiresAtMs: certificate.notAfter.getTime() }
+    return {
+      certificateChainPem: `${certificate.toString('pem')}\n`,
+      spiffeId,
+      expiresAtMs: certificate.notAfter.getTime(),
+    }
   }
 }
 
@@ -192,7 +197,9 @@ function readKey(state: StateFolder, pem: Buffer, root: X509Certificate): Buffer
   } catch {
     // Said below.
   }
-  throw new StateFolderError(`${authorityFiles.key} in ${state.path} is not the key of ${authorityFiles.root}: restore it`)
+  throw new StateFolderError(
+    `${authorityFiles.key} in ${state.path} is not the key of ${authorityFiles.root}: restore it`,
+  )
 }
 
 function importPrivate(pkcs8: Buffer): Promise<webcrypto.CryptoKey> {

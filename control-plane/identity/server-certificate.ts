@@ -1,4 +1,4 @@
-import { webcrypto, createPrivateKey } from 'node:crypto'
+import { createPrivateKey, webcrypto } from 'node:crypto'
 import type { Clock, Timer } from '../../src/base/clock.ts'
 import { Live } from '../../src/base/live.ts'
 import { type Log, messageOf } from '../../src/base/log.ts'

@@ -1,6 +1,10 @@
 import { create } from '@bufbuild/protobuf'
 import { type Metadata, type ServerUnaryCall, type sendUnaryData, status } from '@grpc/grpc-js'
-import { type CertificateRequest, type CertificateResponse, CertificateResponseSchema } from '../../src/api/gen/outrigger_pb.ts'
+import {
+  type CertificateRequest,
+  type CertificateResponse,
+  CertificateResponseSchema,
+} from '../../src/api/gen/outrigger_pb.ts'
 import { type Log, messageOf } from '../../src/base/log.ts'
 import { parseSpiffeId, type SpiffeId } from '../../src/base/spiffe.ts'
 import { type Authority, SigningRequestError } from './authority.ts'
@@ -43,7 +47,8 @@ export class IdentityService {
   async #sign(call: ServerUnaryCall<CertificateRequest, CertificateResponse>): Promise<CertificateResponse> {
     const { authority } = this.#options
     const { csr } = call.request
-    if (csr.length > requestBytesMax) throw new SigningRequestError(`the request has ${csr.length} bytes, at most ${requestBytesMax}`)
+    if (csr.length > requestBytesMax)
+      throw new SigningRequestError(`the request has ${csr.length} bytes, at most ${requestBytesMax}`)
     const { id, by } = await this.#prove(call.metadata, this.#options.proofOf(call))
     const issued = await authority.signRequest(csr, id)
     this.#log.info(`certificate issued to ${issued.spiffeId}`, {
@@ -67,7 +72,10 @@ export class IdentityService {
       return { id: { trustDomain, namespace, serviceAccount }, by: 'token' }
     }
     if (proof.is === 'refused') throw new Refusal('bad-certificate', proof.reason)
-    throw new Refusal('no-proof', 'neither a client certificate nor a join token: make one with `outrigger token NAMESPACE/SERVICEACCOUNT`')
+    throw new Refusal(
+      'no-proof',
+      'neither a client certificate nor a join token: make one with `outrigger token NAMESPACE/SERVICEACCOUNT`',
+    )
   }
 
   #refusal(error: unknown, peer: string): { code: status; details: string } {

@@ -73,7 +73,11 @@ export class Tokens {
 
   /** Throws an Error when the subject makes no identity, or is the control plane itself. */
   async make(subject: TokenSubject, trustDomain: string, lifetimeMs = tokenLifetimeDefaultMs): Promise<string> {
-    const spiffeId = printSpiffeId({ trustDomain, namespace: subject.namespace, serviceAccount: subject.serviceAccount })
+    const spiffeId = printSpiffeId({
+      trustDomain,
+      namespace: subject.namespace,
+      serviceAccount: subject.serviceAccount,
+    })
     if (isControlPlane(subject)) throw new Error('no token is made for the control plane itself')
     const nowS = Math.floor(this.#clock.wall() / 1000)
     const { namespace, serviceAccount } = subject
@@ -114,10 +118,16 @@ function isControlPlane(subject: TokenSubject): boolean {
 
 function faultOf(error: unknown): TokenError {
   if (error instanceof errors.JWTExpired) {
-    return new TokenError('expired', 'the join token has expired: make a new one with `outrigger token NAMESPACE/SERVICEACCOUNT`')
+    return new TokenError(
+      'expired',
+      'the join token has expired: make a new one with `outrigger token NAMESPACE/SERVICEACCOUNT`',
+    )
   }
   if (error instanceof errors.JWSSignatureVerificationFailed) {
-    return new TokenError('wrong-key', 'the join token was made by another control plane: make one with the state folder of this one')
+    return new TokenError(
+      'wrong-key',
+      'the join token was made by another control plane: make one with the state folder of this one',
+    )
   }
   if (error instanceof errors.JWTClaimValidationFailed && (error.claim === 'aud' || error.claim === 'iss')) {
     return new TokenError('wrong-audience', 'the token was not made for enrolment at this control plane')
@@ -126,5 +136,8 @@ function faultOf(error: unknown): TokenError {
 }
 
 function malformed(): TokenError {
-  return new TokenError('malformed', 'this is not a join token: make one with `outrigger token NAMESPACE/SERVICEACCOUNT`')
+  return new TokenError(
+    'malformed',
+    'this is not a join token: make one with `outrigger token NAMESPACE/SERVICEACCOUNT`',
+  )
 }

@@ -1,14 +1,14 @@
 import { constants } from 'node:crypto'
-import { createServer, type Server as TlsServer, type TLSSocket } from 'node:tls'
+import { createServer, type TLSSocket, type Server as TlsServer } from 'node:tls'
 import { Metadata, Server, ServerCredentials, type ServerDuplexStream, status } from '@grpc/grpc-js'
 import type { ClientMessage, ServerMessage } from '../../src/api/gen/outrigger_pb.ts'
 import { signCertificateMethod, watchMethod } from '../../src/api/services.ts'
 import type { Clock, Timer } from '../../src/base/clock.ts'
 import type { Log } from '../../src/base/log.ts'
+import type { Authority } from '../identity/authority.ts'
 import { type PeerProof, peerProof } from '../identity/peer-proof.ts'
 import type { ServerCertificate } from '../identity/server-certificate.ts'
 import { IdentityService } from '../identity/service.ts'
-import type { Authority } from '../identity/authority.ts'
 import type { Tokens } from '../identity/token.ts'
 import { Debounce } from '../sources/debounce.ts'
 import { listen } from './listen.ts'
@@ -71,7 +71,10 @@ export class StreamServer {
       'grpc.max_connection_idle_ms': 60_000,
       'grpc.max_receive_message_length': 16 * 1_048_576,
     })
-    this.#grpc.addService({ SignCertificate: signCertificateMethod }, { SignCertificate: this.identity.signCertificate })
+    this.#grpc.addService(
+      { SignCertificate: signCertificateMethod },
+      { SignCertificate: this.identity.signCertificate },
+    )
     this.#grpc.addService({ Watch: watchMethod }, { Watch: this.#watch })
     this.#injector = this.#grpc.createConnectionInjector(ServerCredentials.createInsecure())
     this.#tls = createServer({
@@ -104,7 +107,12 @@ export class StreamServer {
   static async start(options: StreamServerOptions): Promise<StreamServer> {
     const server = new StreamServer(options)
     try {
-      await listen(server.#tls, { host: options.host, port: options.port, what: 'the policy stream', option: '--stream-port' })
+      await listen(server.#tls, {
+        host: options.host,
+        port: options.port,
+        what: 'the policy stream',
+        option: '--stream-port',
+      })
       return server
     } catch (error) {
       await server.stop()

@@ -124,7 +124,10 @@ export class Session {
         if (said.value.id === this.#pinged?.id) this.#pinged = undefined
         break
       case undefined:
-        this.#fail(status.INVALID_ARGUMENT, 'a message that this control plane does not know: upgrade the control plane first')
+        this.#fail(
+          status.INVALID_ARGUMENT,
+          'a message that this control plane does not know: upgrade the control plane first',
+        )
         break
     }
   }
@@ -151,7 +154,9 @@ export class Session {
     }
     const waitingSince = Math.min(this.#inFlight?.sentAt ?? now, this.#pinged?.at ?? now)
     if (now - waitingSince >= answerTimeoutMs) {
-      this.#log.warn(`${this.key} does not answer and is dropped; it will come back`, { identity: this.#options.identity })
+      this.#log.warn(`${this.key} does not answer and is dropped; it will come back`, {
+        identity: this.#options.identity,
+      })
       this.#fail(status.RESOURCE_EXHAUSTED, 'no answer to a delta or a ping within 30 s: the stream was dropped')
       return
     }
@@ -198,13 +203,19 @@ export class Session {
   #hello(hello: Hello): void {
     const { identity, resources } = this.#options
     if (!hello.schemas.includes(schemaVersion)) {
-      this.#fail(status.FAILED_PRECONDITION, `this control plane speaks ${schemaVersion}, the sidecar ${hello.schemas.join(', ')}: upgrade the older one`)
+      this.#fail(
+        status.FAILED_PRECONDITION,
+        `this control plane speaks ${schemaVersion}, the sidecar ${hello.schemas.join(', ')}: upgrade the older one`,
+      )
       return
     }
     const namespace = parseSpiffeId(identity)?.namespace
     if (hello.namespace !== namespace) {
       this.#log.warn(`stream refused: ${identity} says that it is of namespace '${hello.namespace}'`)
-      this.#fail(status.PERMISSION_DENIED, `the certificate is of namespace '${namespace}', Hello says '${hello.namespace}'`)
+      this.#fail(
+        status.PERMISSION_DENIED,
+        `the certificate is of namespace '${namespace}', Hello says '${hello.namespace}'`,
+      )
       return
     }
     if (hello.workload === '' || hello.workload.length > 253) {
@@ -260,7 +271,9 @@ export class Session {
     const { transitionsMax, rejectionsMax } = sessionLimits
     this.#effectiveHash = report.effectiveHash.slice(0, 64)
     if (report.certificateExpiresAt > 0n) this.#certificateExpiresAtMs = Number(report.certificateExpiresAt)
-    this.#rejected = new Map(report.rejected.slice(0, rejectionsMax).map((rejection) => [rejection.resource, rejection]))
+    this.#rejected = new Map(
+      report.rejected.slice(0, rejectionsMax).map((rejection) => [rejection.resource, rejection]),
+    )
     if (report.transitions.length > 0) {
       this.#transitions = [...this.#transitions, ...report.transitions].slice(-transitionsMax)
     }

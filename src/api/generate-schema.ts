@@ -1,3 +1,4 @@
+/* oxlint-disable unicorn/no-thenable -- "then" is a keyword of JSON Schema */
 // Makes src/api/schema: one JSON Schema for each kind, and `document.json` for a file of any of them. Run it after a
 // change of src/api/policy: `src/cli/outrigger-node src/api/generate-schema.ts`; a test tells when it was forgotten.
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -28,7 +29,10 @@ function anyDocument(): object {
     title: 'Document',
     description: 'Any document that the mesh reads; its kind decides the rest.',
     type: 'object',
-    properties: { apiVersion: { enum: [...new Set(kindNames.map((kind) => kinds[kind].apiVersion))] }, kind: { enum: kindNames } },
+    properties: {
+      apiVersion: { enum: [...new Set(kindNames.map((kind) => kinds[kind].apiVersion))] },
+      kind: { enum: kindNames },
+    },
     required: ['apiVersion', 'kind', 'metadata'],
     allOf: kindNames.map((kind) => ({
       if: { properties: { kind: { const: kind } }, required: ['kind'] },

@@ -41,7 +41,9 @@ export function verifyPeer(certificate: Buffer | X509Certificate, expectation: P
     if (!held.includes(oid)) throw refused(`the certificate of ${id} is not made for ${name}`)
   }
   if (now < x509.validFromDate.getTime()) {
-    throw refused(`the certificate of ${id} is not valid before ${x509.validFromDate.toISOString()}: compare the clocks`)
+    throw refused(
+      `the certificate of ${id} is not valid before ${x509.validFromDate.toISOString()}: compare the clocks`,
+    )
   }
   if (now > x509.validToDate.getTime()) {
     throw refused(`the certificate of ${id} expired at ${x509.validToDate.toISOString()}`)

@@ -57,4 +57,7 @@ export function matchSpiffeId(pattern: string, id: string): boolean {
 }
 
 /** Who the control plane is, without the trust domain. No token and no certificate is ever given out for it to anyone else. */
-export const controlPlaneWorkload = { namespace: 'outrigger-system', serviceAccount: 'outrigger-control-plane' } as const
+export const controlPlaneWorkload = {
+  namespace: 'outrigger-system',
+  serviceAccount: 'outrigger-control-plane',
+} as const

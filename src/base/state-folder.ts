@@ -105,7 +105,9 @@ function prepare(folder: string): void {
     }
     // Keys lie in here: whoever else can write to it could replace them, whoever can read it could be us.
     if ((stat.mode & 0o077) !== 0) {
-      throw new StateFolderError(`${folder} is open to other users: run 'chmod 700 ${folder}', or choose another with --state-dir`)
+      throw new StateFolderError(
+        `${folder} is open to other users: run 'chmod 700 ${folder}', or choose another with --state-dir`,
+      )
     }
   } catch (error) {
     throw error instanceof StateFolderError ? error : problem(`use ${folder}`, error)

@@ -58,13 +58,9 @@ function capture(proxy: Command, options: CaptureOptions): void {
   const chosen = [options.apply, options.print, options.remove].filter((flag) => flag === true)
   if (chosen.length > 1) proxy.error('error: choose one of --apply, --print and --remove', { exitCode: 2 })
   const families = familiesOf(options.ipv6)
-  try {
-    if (options.apply) apply(families, options)
-    else if (options.remove) remove(families)
-    else process.stdout.write(captureScript(families, options))
-  } catch (error) {
-    proxy.error(`error: ${error instanceof Error ? error.message : String(error)}`, { exitCode: 1 })
-  }
+  if (options.apply) apply(families, options)
+  else if (options.remove) remove(families)
+  else process.stdout.write(captureScript(families, options))
 }
 
 function apply(families: readonly Family[], config: CaptureConfig): void {

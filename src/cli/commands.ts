@@ -11,7 +11,10 @@ const registrations: Readonly<Record<string, (program: Command) => Promise<void>
   token: async (program) => (await import('./token.ts')).registerToken(program),
   'control-plane': async (program) => (await import('./control-plane.ts')).registerControlPlane(program),
   proxy: async (program) => {
-    const [{ registerProxyRun }, { registerCapture }] = await Promise.all([import('./proxy-run.ts'), import('./capture.ts')])
+    const [{ registerProxyRun }, { registerCapture }] = await Promise.all([
+      import('./proxy-run.ts'),
+      import('./capture.ts'),
+    ])
     registerProxyRun(program)
     registerCapture(program)
   },
@@ -34,11 +37,17 @@ export async function runCommand(args: readonly string[]): Promise<void> {
   // Help, and the "did you mean" of a mistyped name, need all of them; a known command only itself.
   for (const register of named === undefined ? Object.values(registrations) : [named]) await register(program)
   // The list of commands gives each one line, its own help the whole description.
-  for (const command of program.commands) command.summary(command.summary() || (command.description().split('\n')[0] ?? ''))
+  for (const command of program.commands)
+    command.summary(command.summary() || (command.description().split('\n')[0] ?? ''))
+  // The clock's timers do not keep a process alive, and a command may wait for nothing else (a trace that is coming).
+  const alive = new MessageChannel()
+  alive.port1.ref()
   try {
     await program.parseAsync(args, { from: 'user' })
   } catch (error) {
     process.exitCode = report(error)
+  } finally {
+    alive.port1.close()
   }
 }
 

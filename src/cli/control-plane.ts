@@ -36,8 +36,14 @@ export function registerControlPlane(program: Command): void {
         .choices(['ALLOW_ANY', 'REGISTRY_ONLY'])
         .default('ALLOW_ANY'),
     )
-    .addOption(new Option('--log-level <level>', 'on stderr').choices(['debug', 'info', 'warn', 'error']).default('info'))
-    .addOption(new Option('--log-format <format>', 'text for people, json (ECS) for programs').choices(['text', 'json']).default('text'))
+    .addOption(
+      new Option('--log-level <level>', 'on stderr').choices(['debug', 'info', 'warn', 'error']).default('info'),
+    )
+    .addOption(
+      new Option('--log-format <format>', 'text for people, json (ECS) for programs')
+        .choices(['text', 'json'])
+        .default('text'),
+    )
     .addHelpText(
       'after',
       `

@@ -12,7 +12,12 @@ function run(...args: string[]) {
 }
 
 test('a kind by name, plural or short name; fields of lists without an index', () => {
-  for (const words of ['BackendPolicy.spec.circuitBreaker', 'backendpolicies.spec.circuitBreaker', 'bep.spec.circuitBreaker[0]', 'bep.spec.circuitBreaker[]']) {
+  for (const words of [
+    'BackendPolicy.spec.circuitBreaker',
+    'backendpolicies.spec.circuitBreaker',
+    'bep.spec.circuitBreaker[0]',
+    'bep.spec.circuitBreaker[]',
+  ]) {
     const found = explain(words) as Explanation
     assert.equal(found.path, 'spec.circuitBreaker')
     assert.equal(found.type, 'list of maps')
@@ -27,7 +32,12 @@ test('a kind by name, plural or short name; fields of lists without an index', (
 })
 
 test('required fields, types and ranges', () => {
-  const types = Object.fromEntries((explain('httproute.spec.rules.backendRefs') as Explanation).fields.map((f) => [f.name, `${f.type}${f.required ? ' !' : ''}`]))
+  const types = Object.fromEntries(
+    (explain('httproute.spec.rules.backendRefs') as Explanation).fields.map((f) => [
+      f.name,
+      `${f.type}${f.required ? ' !' : ''}`,
+    ]),
+  )
   assert.deepEqual(types, {
     group: '""',
     kind: 'Service',
@@ -50,10 +60,19 @@ test('what is not supported is not shown', () => {
 
 test('unknown words, with what was meant', () => {
   assert.equal(explain('HttpRout'), 'unknown kind: "HttpRout"; did you mean HTTPRoute?')
-  assert.equal(explain('bep.spec.retry.perTryTimout'), 'unknown field of BackendPolicy.spec.retry: "perTryTimout"; did you mean perTryTimeout?')
-  assert.equal(explain('bep.spec.retry.zzzzz'), 'unknown field of BackendPolicy.spec.retry: "zzzzz"; known are attempts, retryOn, codes, methods, perTryTimeout, backoff, maxBodyBytes')
+  assert.equal(
+    explain('bep.spec.retry.perTryTimout'),
+    'unknown field of BackendPolicy.spec.retry: "perTryTimout"; did you mean perTryTimeout?',
+  )
+  assert.equal(
+    explain('bep.spec.retry.zzzzz'),
+    'unknown field of BackendPolicy.spec.retry: "zzzzz"; known are attempts, retryOn, codes, methods, perTryTimeout, backoff, maxBodyBytes',
+  )
   assert.equal(explain('bep.spec.mode.deeper'), 'unknown field of BackendPolicy.spec.mode: "deeper"; it has none')
-  assert.equal(explain('bep.constructor'), 'unknown field of BackendPolicy: "constructor"; known are apiVersion, kind, metadata, spec, status')
+  assert.equal(
+    explain('bep.constructor'),
+    'unknown field of BackendPolicy: "constructor"; known are apiVersion, kind, metadata, spec, status',
+  )
 })
 
 test('outrigger explain KIND.field reads like kubectl explain', () => {
@@ -76,7 +95,10 @@ FIELDS:
 })
 
 test('outrigger explain lists the kinds; -o json is for programs', () => {
-  assert.match(run().stdout, /^KIND +SHORT +VERSION\nHTTPRoute +gateway\.networking\.k8s\.io\/v1\nBackendPolicy +bep +outrigger/)
+  assert.match(
+    run().stdout,
+    /^KIND +SHORT +VERSION\nHTTPRoute +gateway\.networking\.k8s\.io\/v1\nBackendPolicy +bep +outrigger/,
+  )
   const kinds = JSON.parse(run('-o', 'json').stdout) as { kind: string }[]
   assert.equal(kinds[0]?.kind, 'HTTPRoute')
 })

@@ -53,7 +53,12 @@ export function explain(words: string): Explanation | string {
     const around = schema
     const next = schemaAt(elementOf(around), [field])
     const known = fieldsOf(around)
-    if (next === undefined) return unknown(`field of ${[kind, ...path].join('.')}`, field, known.map(({ name }) => name))
+    if (next === undefined)
+      return unknown(
+        `field of ${[kind, ...path].join('.')}`,
+        field,
+        known.map(({ name }) => name),
+      )
     path.push(field)
     schema = next
   }
@@ -79,7 +84,8 @@ function fieldsOf(schema: JsonSchema): FieldInfo[] {
     .map(([name, field]) => ({ name, field: unwrap(field) }))
     .filter(({ field }) => field.not === undefined)
     .map(({ name, field }) => fieldInfo(name, field, required.includes(name)))
-  const ofKeys = Object.keys(properties).length === 0 && typeof additionalProperties === 'object' ? additionalProperties : undefined
+  const ofKeys =
+    Object.keys(properties).length === 0 && typeof additionalProperties === 'object' ? additionalProperties : undefined
   return ofKeys?.properties === undefined ? fields : fieldsOf(ofKeys)
 }
 
@@ -115,7 +121,10 @@ function explanationText({ kind, apiVersion, path, type, description, default: v
 }
 
 function fieldLines({ name, type, required, default: value, description }: FieldInfo): string[] {
-  const notes = [required ? 'required' : undefined, value === undefined ? undefined : `default ${JSON.stringify(value)}`]
+  const notes = [
+    required ? 'required' : undefined,
+    value === undefined ? undefined : `default ${JSON.stringify(value)}`,
+  ]
   const head = [`  ${name} <${type}>`, ...notes.filter((note) => note !== undefined)].join('  ')
   return description === '' ? [head] : [head, `    ${description}`]
 }
@@ -131,7 +140,9 @@ function kindTable(): string {
   const rows = kindList().map(({ kind, shortNames, apiVersion }) => [kind, shortNames.join(), apiVersion])
   const table = [['KIND', 'SHORT', 'VERSION'], ...rows]
   const widths = [0, 1].map((at) => Math.max(...table.map((row) => row[at]!.length)))
-  return table.map(([kind, short, version]) => `${kind!.padEnd(widths[0]!)}  ${short!.padEnd(widths[1]!)}  ${version}`).join('\n')
+  return table
+    .map(([kind, short, version]) => `${kind!.padEnd(widths[0]!)}  ${short!.padEnd(widths[1]!)}  ${version}`)
+    .join('\n')
 }
 
 function write(text: string): void {

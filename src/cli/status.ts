@@ -11,7 +11,11 @@ export function registerStatus(program: Command): void {
   program
     .command('status')
     .description('Who is connected, which revision is in force, what was refused and why, when certificates expire.')
-    .option('--control-plane <url>', "the control plane's admin address", process.env['OUTRIGGER_ADMIN_URL'] ?? 'http://127.0.0.1:15014')
+    .option(
+      '--control-plane <url>',
+      "the control plane's admin address",
+      process.env['OUTRIGGER_ADMIN_URL'] ?? 'http://127.0.0.1:15014',
+    )
     .addOption(new Option('-o, --output <format>', 'how to print it').choices(['text', 'json']).default('text'))
     .addHelpText(
       'after',
@@ -20,7 +24,9 @@ export function registerStatus(program: Command): void {
     )
     .action(async ({ controlPlane, output }: { controlPlane: string; output: 'text' | 'json' }) => {
       const status = await fetchStatus(controlPlane)
-      process.stdout.write(output === 'json' ? `${JSON.stringify(status, undefined, 2)}\n` : statusText(status, systemClock.wall()))
+      process.stdout.write(
+        output === 'json' ? `${JSON.stringify(status, undefined, 2)}\n` : statusText(status, systemClock.wall()),
+      )
       if (!isWell(status)) process.exitCode = 1
     })
 }
@@ -28,13 +34,17 @@ export function registerStatus(program: Command): void {
 /** What the control plane says of itself and its sidecars. Throws an Error that names the remedy when none answers. */
 export async function fetchStatus(controlPlane: string): Promise<ControlPlaneStatus> {
   const base = /^https?:\/\//.test(controlPlane) ? controlPlane : `http://${controlPlane}`
-  const { statusCode, body } = await request(new URL('/status', base), { headersTimeout: 5_000, bodyTimeout: 5_000 }).catch(
-    (cause: unknown) => {
-      throw new Error(`no control plane answers at ${base} (${messageOf(cause)}): start one with 'outrigger up DIR', or name it with --control-plane`, {
+  const { statusCode, body } = await request(new URL('/status', base), {
+    headersTimeout: 5_000,
+    bodyTimeout: 5_000,
+  }).catch((cause: unknown) => {
+    throw new Error(
+      `no control plane answers at ${base} (${messageOf(cause)}): start one with 'outrigger up DIR', or name it with --control-plane`,
+      {
         cause,
-      })
-    },
-  )
+      },
+    )
+  })
   const text = await body.text()
   if (statusCode !== 200) throw new Error(`${base}/status answered ${statusCode}: ${text.trim()}`)
   try {
@@ -81,9 +91,7 @@ function table(sidecars: readonly SidecarStatus[], revision: number, nowMs: numb
     ],
     sidecars.map((sidecar) => [
       sidecar.workload,
-      sidecar.connected
-        ? `yes, ${age(nowMs - sidecar.since)}`
-        : paint('red', `no, for ${age(nowMs - sidecar.since)}`),
+      sidecar.connected ? `yes, ${age(nowMs - sidecar.since)}` : paint('red', `no, for ${age(nowMs - sidecar.since)}`),
       sidecar.inSync ? String(sidecar.ackedRevision) : paint('yellow', `${sidecar.ackedRevision} of ${revision}`),
       String(sidecar.subscribed),
       sidecar.rejected.length === 0 ? '0' : paint('red', String(sidecar.rejected.length)),
@@ -98,7 +106,9 @@ function rejections(sidecars: readonly SidecarStatus[]): string[] {
   const lines = sidecars.flatMap(({ workload, rejected }) =>
     rejected.map(({ resource, reason }) => `  ${workload}: ${resource}: ${reason}`),
   )
-  return lines.length === 0 ? [] : ['', paint('red', 'Rejected by a sidecar (its last good version stays in force):'), ...lines]
+  return lines.length === 0
+    ? []
+    : ['', paint('red', 'Rejected by a sidecar (its last good version stays in force):'), ...lines]
 }
 
 function problems(status: ControlPlaneStatus): string[] {
@@ -108,7 +118,9 @@ function problems(status: ControlPlaneStatus): string[] {
         `  ${severity}: ${file}:${line}:${column}: ${message}${suggestion === undefined ? '' : ` (did you mean '${suggestion}'?)`}`,
     ),
   )
-  return lines.length === 0 ? [] : ['', 'Documents (what has an error is not in force; its last good version stays):', ...lines]
+  return lines.length === 0
+    ? []
+    : ['', 'Documents (what has an error is not in force; its last good version stays):', ...lines]
 }
 
 function refusals(status: ControlPlaneStatus): string[] {

@@ -22,7 +22,11 @@ export function registerToken(program: Command): void {
     .command('token')
     .description('Make a join token: the proof of identity with which a sidecar gets its first certificate.')
     .argument('<namespace/serviceaccount>', 'whom it speaks for', parseSubject)
-    .option('--state-dir <folder>', "the control plane's state folder", process.env['OUTRIGGER_STATE_DIR'] ?? defaultStateFolder())
+    .option(
+      '--state-dir <folder>',
+      "the control plane's state folder",
+      process.env['OUTRIGGER_STATE_DIR'] ?? defaultStateFolder(),
+    )
     .option('--lifetime <duration>', 'how long it can be used', parseLifetime, 600_000)
     .addHelpText(
       'after',
@@ -46,9 +50,12 @@ async function trustDomainOf(stateDir: string): Promise<string> {
     const name = new X509Certificate(await readFile(path)).subjectAltName
     return name!.replace('URI:spiffe://', '')
   } catch (cause) {
-    throw new Error(`${path} cannot be read: start the control plane once with this state folder, or name its folder with --state-dir`, {
-      cause,
-    })
+    throw new Error(
+      `${path} cannot be read: start the control plane once with this state folder, or name its folder with --state-dir`,
+      {
+        cause,
+      },
+    )
   }
 }
 
@@ -62,6 +69,7 @@ function parseSubject(text: string): Subject {
 
 function parseLifetime(text: string): number {
   const lifetimeMs = isDuration(text) ? durationMs(text) : 0
-  if (lifetimeMs < 1_000 || lifetimeMs > lifetimeMaxMs) throw new InvalidArgumentError('Expected a duration from 1s to 24h, such as 10m.')
+  if (lifetimeMs < 1_000 || lifetimeMs > lifetimeMaxMs)
+    throw new InvalidArgumentError('Expected a duration from 1s to 24h, such as 10m.')
   return lifetimeMs
 }

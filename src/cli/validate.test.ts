@@ -50,21 +50,29 @@ test('a reference to a document that has an error of its own is not called dangl
   write('follow/a.yaml', service.replace('port: 80', 'port: 0'))
   write('follow/b.yaml', route('web'))
   assert.deepEqual(await linesOf(join(folder, 'follow')), [
-    'follow/a.yaml:4:22: error: spec.ports[0].port: 0 is too small; expected a whole number from 1 to 65535',
+    'follow/a.yaml:4:23: error: spec.ports[0].port: 0 is too small; expected a whole number from 1 to 65535',
   ])
   write('follow/b.yaml', route('other'))
   const lines = await linesOf(join(folder, 'follow'))
   assert.equal(lines.length, 2, 'what cannot follow from the first is still told')
   assert.match(lines[1]!, /^follow\/b\.yaml:7:26: error: .*Service shop\/other does not exist/)
   write('follow/a.yaml', '{')
-  assert.deepEqual(await linesOf(join(folder, 'follow')), ['follow/a.yaml:1:2: error: a closing } is missing: half-written?'])
+  assert.deepEqual(await linesOf(join(folder, 'follow')), [
+    'follow/a.yaml:1:2: error: a closing } is missing: half-written?',
+  ])
 })
 
 test('a later path replaces documents of an earlier one; within one path a second one is an error', async () => {
   const first = write('replace/a/a.yaml', service + '---\n' + route('web'))
   const second = write('replace/b/b.yaml', route('gone'))
-  assert.deepEqual((await linesOf(first, second)).map((line) => line.split(':')[0]), ['replace/b/b.yaml'])
-  assert.match((await linesOf(join(folder, 'replace')))[0]!, /^replace\/b\/b\.yaml:3:18: error: metadata\.name: HTTPRoute shop\/web is here a second time; the first is at .*a\.yaml:8:18$/)
+  assert.deepEqual(
+    (await linesOf(first, second)).map((line) => line.split(':')[0]),
+    ['replace/b/b.yaml'],
+  )
+  assert.match(
+    (await linesOf(join(folder, 'replace')))[0]!,
+    /^replace\/b\/b\.yaml:3:18: error: metadata\.name: HTTPRoute shop\/web is here a second time; the first is at .*a\.yaml:8:18$/,
+  )
 })
 
 test('the example of the README is in order', () => {
@@ -90,7 +98,16 @@ test('warnings alone are exit code 0; - reads standard input; json is one object
     documents: 1,
     errors: 0,
     problems: [
-      { severity: 'warning', code: 'unknown-field', message: 'unknown field "prots"', suggestion: 'ports', file: 'stdin', line: 4, column: 8, path: 'spec.prots' },
+      {
+        severity: 'warning',
+        code: 'unknown-field',
+        message: 'unknown field "prots"',
+        suggestion: 'ports',
+        file: 'stdin',
+        line: 4,
+        column: 8,
+        path: 'spec.prots',
+      },
     ],
   })
 })

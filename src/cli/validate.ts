@@ -2,8 +2,8 @@ import { readFile, stat } from 'node:fs/promises'
 import { text as readAll } from 'node:stream/consumers'
 import { type Command, Option } from 'commander'
 import type { Document } from '../api/documents/document.ts'
-import type { Problem } from '../api/documents/problem.ts'
 import type { LoadedDocuments, SourceFile } from '../api/documents/load-documents.ts'
+import type { Problem } from '../api/documents/problem.ts'
 
 /** What `outrigger validate` found. */
 export interface Validation {
@@ -105,7 +105,11 @@ function errorCount({ problems }: Validation): number {
 
 function jsonReport(validation: Validation): string {
   const { files, documents, problems } = validation
-  return JSON.stringify({ files: files.length, documents: documents.length, errors: errorCount(validation), problems }, null, 2)
+  return JSON.stringify(
+    { files: files.length, documents: documents.length, errors: errorCount(validation), problems },
+    null,
+    2,
+  )
 }
 
 async function writeReport(validation: Validation): Promise<void> {

@@ -11,7 +11,10 @@ export function registerVersion(program: Command): void {
     .description('Print the version of this program and what it runs on.')
     .option('--short', 'the number alone')
     .option('-o, --output <format>', 'text or json', 'text')
-    .addHelpText('after', '\nExamples:\n  outrigger version\n  outrigger version --short\n  outrigger version -o json\n')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  outrigger version\n  outrigger version --short\n  outrigger version -o json\n',
+    )
     .action(({ short, output }: { short?: true; output: string }) => {
       const facts = { version, node: process.version, platform: `${process.platform}-${process.arch}` }
       if (short) console.log(version)

@@ -30,7 +30,9 @@ export function explainFailure(error: unknown, address: string, clock: Clock): s
  * should find its sidecars back within 2 s of its own return; one that answers with a refusal is left in peace.
  */
 export function waitMaxMs(error: unknown): number {
-  return /ECONNREFUSED|ECONNRESET|UNAVAILABLE/.test(messageOf(error)) || codeOf(error) === status.UNAVAILABLE ? 1_300 : 10_000
+  return /ECONNREFUSED|ECONNRESET|UNAVAILABLE/.test(messageOf(error)) || codeOf(error) === status.UNAVAILABLE
+    ? 1_300
+    : 10_000
 }
 
 function shortened(text: string): string {

@@ -35,7 +35,9 @@ export interface InterestListener {
   unsubscribe(names: readonly string[]): void
 }
 
-type Known = { readonly is: 'held'; readonly resource: Resource; readonly bytes: Uint8Array } | { readonly is: 'absent' }
+type Known =
+  | { readonly is: 'held'; readonly resource: Resource; readonly bytes: Uint8Array }
+  | { readonly is: 'absent' }
 
 interface Want {
   readonly listeners: Set<(resource: Resource | undefined) => void>
@@ -233,7 +235,8 @@ export class PolicyStore implements PolicySource {
       if (name !== '' && !this.#wants.has(name)) return undefined
       const rejection = create(RejectionSchema, { resource: name, version, reason: messageOf(error) })
       this.#rejected.set(name, rejection)
-      const lastGood = this.#known.get(name)?.is === 'held' ? 'its last good version stays in force' : 'nothing is in force for it'
+      const lastGood =
+        this.#known.get(name)?.is === 'held' ? 'its last good version stays in force' : 'nothing is in force for it'
       this.#log.warn(`${name === '' ? 'a resource' : name} rejected: ${rejection.reason} (${lastGood})`, { version })
       return rejection
     }
@@ -326,7 +329,8 @@ export class PolicyStore implements PolicySource {
 
   #inForce(): { name: string; version: string }[] {
     const held: { name: string; version: string }[] = []
-    for (const [name, known] of this.#known) if (known.is === 'held') held.push({ name, version: known.resource.version })
+    for (const [name, known] of this.#known)
+      if (known.is === 'held') held.push({ name, version: known.resource.version })
     return held.sort((a, b) => (a.name < b.name ? -1 : 1))
   }
 }

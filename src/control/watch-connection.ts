@@ -73,7 +73,8 @@ export class WatchConnection {
     this.#subscribe(store.names())
     this.#interest = store.onInterest({
       subscribe: (names) => this.#subscribe(names),
-      unsubscribe: (names) => this.#send({ case: 'unsubscribe', value: create(UnsubscribeSchema, { names: [...names] }) }),
+      unsubscribe: (names) =>
+        this.#send({ case: 'unsubscribe', value: create(UnsubscribeSchema, { names: [...names] }) }),
     })
   }
 

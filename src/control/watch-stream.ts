@@ -182,7 +182,8 @@ export class WatchStream implements Disposable {
       this.#log.warn(`the stream could not move to the new certificate yet: ${failure}`)
       return
     }
-    if (failure !== this.#failure) this.#log.warn(`no stream from the control plane, last good policy stays: ${failure}`)
+    if (failure !== this.#failure)
+      this.#log.warn(`no stream from the control plane, last good policy stays: ${failure}`)
     this.#failure = failure
   }
 

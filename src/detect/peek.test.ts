@@ -158,7 +158,10 @@ test('a reset after the hand-over does not end the process; the next owner finds
 test('a socket that is dead or ended already', async () => {
   await using ends = await pair()
   ends.socket.destroy()
-  assert.deepEqual(await peek(ends.socket, { clock: new FakeClock(), timeoutMs: 200 }), { is: 'gone', error: undefined })
+  assert.deepEqual(await peek(ends.socket, { clock: new FakeClock(), timeoutMs: 200 }), {
+    is: 'gone',
+    error: undefined,
+  })
   await using other = await pair()
   other.client.end()
   other.socket.resume()
@@ -178,7 +181,10 @@ test('leaves no timer and no listener of its own behind', async () => {
 })
 
 test('property: however the bytes are cut, the next owner reads exactly what was sent', async () => {
-  const piece = fc.string({ unit: fc.constantFrom('G', 'E', 'T', ' ', '\r', '\n', '\x16', '\x03', '\0', 'x'), maxLength: 5 })
+  const piece = fc.string({
+    unit: fc.constantFrom('G', 'E', 'T', ' ', '\r', '\n', '\x16', '\x03', '\0', 'x'),
+    maxLength: 5,
+  })
   await fc.assert(
     fc.asyncProperty(fc.array(piece, { maxLength: 6 }), async (pieces) => {
       await using ends = await pair()

@@ -67,9 +67,13 @@ export class ClientConnection implements PayloadSink {
     socket.on('error', (error: NodeJS.ErrnoException) => {
       // Under TLS 1.3 a peer that refuses our certificate says so after our side of the handshake is done.
       const refused = error.code?.startsWith('ERR_SSL') === true
-      this.#failure ??= new MeshError(refused ? 'UPSTREAM_TLS' : 'UPSTREAM_RESET', `upstream connection: ${error.message}`, {
-        cause: error,
-      })
+      this.#failure ??= new MeshError(
+        refused ? 'UPSTREAM_TLS' : 'UPSTREAM_RESET',
+        `upstream connection: ${error.message}`,
+        {
+          cause: error,
+        },
+      )
     })
     socket.on('end', () => this.#onEnd())
     socket.on('close', () => this.#onClose())
@@ -179,7 +183,8 @@ export class ClientConnection implements PayloadSink {
       const found = findHeadEnd(chunk, start, Math.max(start, this.#scanned - 3), this.#limits.headBytesMax)
       if (found === -1) throw new MeshError('UPSTREAM_PROTOCOL', 'upstream answered garbage: line ended by bare LF')
       if (found === -2) {
-        if (chunk.length - start > this.#limits.headBytesMax) throw new MeshError('UPSTREAM_PROTOCOL', 'upstream response head too large')
+        if (chunk.length - start > this.#limits.headBytesMax)
+          throw new MeshError('UPSTREAM_PROTOCOL', 'upstream response head too large')
         if (start > 0) chunk = chunk.subarray(start)
         this.#scanned = chunk.length
         // Also cuts short what is not HTTP at all, instead of waiting for an empty line that never comes.
@@ -191,7 +196,12 @@ export class ClientConnection implements PayloadSink {
       }
       this.#scanned = 0
       const exchange = this.#exchange!
-      const parsed = parseResponseHead(latin1(chunk, start, found + 4), found - start, exchange.request.method, this.#rules)
+      const parsed = parseResponseHead(
+        latin1(chunk, start, found + 4),
+        found - start,
+        exchange.request.method,
+        this.#rules,
+      )
       start = found + 4
       if (parsed.status >= 200 || parsed.status === 101) {
         this.#head(exchange, parsed, chunk, start)
@@ -454,7 +464,10 @@ export class ClientConnection implements PayloadSink {
     }
     const failure =
       this.#failure ??
-      new MeshError('UPSTREAM_RESET', this.#answered ? 'upstream closed in the middle of its response' : 'upstream closed without an answer')
+      new MeshError(
+        'UPSTREAM_RESET',
+        this.#answered ? 'upstream closed in the middle of its response' : 'upstream closed without an answer',
+      )
     this.#failure = failure
     this.#fail(failure)
   }
@@ -466,7 +479,10 @@ export class ClientConnection implements PayloadSink {
 
   checkTime(now: number): void {
     if (now < this.expiresAt) return
-    if (this.busy) this.#abort(new MeshError('UPSTREAM_RESET', `upstream sent no byte of its body for ${this.#limits.bodyTimeoutMs} ms`))
+    if (this.busy)
+      this.#abort(
+        new MeshError('UPSTREAM_RESET', `upstream sent no byte of its body for ${this.#limits.bodyTimeoutMs} ms`),
+      )
     else this.socket.destroy()
   }
 }

@@ -92,7 +92,8 @@ function takeSpecial(fields: Fields, name: string, value: string, rules: FieldRu
       return name.toLowerCase() === 'te'
     case 4:
       if (name.toLowerCase() !== 'host') return false
-      if (fields.host !== undefined) throw new MeshError(rules.malformed, 'more than one Host field (RFC 9112 section 3.2)')
+      if (fields.host !== undefined)
+        throw new MeshError(rules.malformed, 'more than one Host field (RFC 9112 section 3.2)')
       fields.host = value
       return true
     case 6:
@@ -132,7 +133,8 @@ function takeSpecial(fields: Fields, name: string, value: string, rules: FieldRu
       if (fields.transferEncoding) throw new MeshError(rules.malformed, 'more than one Transfer-Encoding field')
       fields.transferEncoding = true
       if (value.toLowerCase() !== 'chunked') {
-        const code = rules.malformed === 'BAD_REQUEST' && /^[A-Za-z-]+$/.test(value) ? 'NOT_IMPLEMENTED' : rules.malformed
+        const code =
+          rules.malformed === 'BAD_REQUEST' && /^[A-Za-z-]+$/.test(value) ? 'NOT_IMPLEMENTED' : rules.malformed
         throw new MeshError(code, `Transfer-Encoding other than 'chunked' (RFC 9112 section 6.1)`)
       }
       fields.chunked = true
@@ -178,7 +180,8 @@ function takeConnection(fields: Fields, value: string, rules: FieldRules): void 
       case 'trailer':
       case 'http2-settings':
       case 'transfer-encoding':
-        if (option === 'transfer-encoding') throw new MeshError(rules.malformed, 'Connection nominates Transfer-Encoding')
+        if (option === 'transfer-encoding')
+          throw new MeshError(rules.malformed, 'Connection nominates Transfer-Encoding')
         break
       case 'close':
         fields.close = true
@@ -191,8 +194,16 @@ function takeConnection(fields: Fields, value: string, rules: FieldRules): void 
         break
       default:
         // Nominating what framing, routing or identity rests on is an attack (RFC 9110 7.6.1 forbids it).
-        if (option === 'host' || option.startsWith('content-') || option.startsWith('x-outrigger-') || !isToken(option)) {
-          throw new MeshError(rules.malformed, `Connection may not nominate '${option.replace(/[^\x20-\x7e]/g, '?').slice(0, 40)}'`)
+        if (
+          option === 'host' ||
+          option.startsWith('content-') ||
+          option.startsWith('x-outrigger-') ||
+          !isToken(option)
+        ) {
+          throw new MeshError(
+            rules.malformed,
+            `Connection may not nominate '${option.replace(/[^\x20-\x7e]/g, '?').slice(0, 40)}'`,
+          )
         }
         if (fields.nominated === undefined) fields.nominated = [option]
         else fields.nominated.push(option)
@@ -221,8 +232,24 @@ export function isToken(text: string): boolean {
 
 /** Fields that a trailer section may not carry (RFC 9110 6.5.1): framing, routing, authentication, ours. */
 const notInTrailers = new Set([
-  'authorization', 'cache-control', 'content-encoding', 'content-range', 'content-type', 'cookie', 'host', 'max-forwards',
-  'proxy-authenticate', 'set-cookie', 'te', 'trailer', 'www-authenticate', 'age', 'date', 'expires', 'location', 'vary',
+  'authorization',
+  'cache-control',
+  'content-encoding',
+  'content-range',
+  'content-type',
+  'cookie',
+  'host',
+  'max-forwards',
+  'proxy-authenticate',
+  'set-cookie',
+  'te',
+  'trailer',
+  'www-authenticate',
+  'age',
+  'date',
+  'expires',
+  'location',
+  'vary',
 ])
 
 /** Parses a trailer section; what may not stand there is dropped, never merged into the head. */
@@ -231,7 +258,8 @@ export function parseTrailers(text: string, end: number, rules: FieldRules): Hea
   const kept: Headers = []
   for (let i = 0; i < fields.headers.length; i += 2) {
     const lower = fields.headers[i]!.toLowerCase()
-    if (!notInTrailers.has(lower) && !lower.startsWith('x-outrigger-')) kept.push(fields.headers[i]!, fields.headers[i + 1]!)
+    if (!notInTrailers.has(lower) && !lower.startsWith('x-outrigger-'))
+      kept.push(fields.headers[i]!, fields.headers[i + 1]!)
   }
   return kept.length > 0 ? kept : undefined
 }

@@ -110,7 +110,8 @@ export class BodyDecoder {
           // Extensions are dropped, and bounded: unbounded ones keep a connection busy for nothing (CVE-2024-22019).
           const c = chunk[pos++]!
           if (c === CR) this.#state = afterSizeCr
-          else if (c === LF || (c < 0x20 && c !== 0x09) || c === 0x7f) throw this.#malformed('malformed chunk extension')
+          else if (c === LF || (c < 0x20 && c !== 0x09) || c === 0x7f)
+            throw this.#malformed('malformed chunk extension')
           else if (++this.#lineBytes > this.#limits.chunkLineBytesMax) throw this.#tooLarge('chunk extension too long')
           break
         }
@@ -152,7 +153,8 @@ export class BodyDecoder {
     const end = text.indexOf('\r\n\r\n', Math.max(0, before - 3))
     if (end !== -1) return this.#end(pos + end + 4 - before, parseTrailers(text, end + 2, this.#rules))
     if (/(^|[^\r])\n/.test(text)) throw this.#malformed('bare LF in trailers')
-    if (text.length > this.#limits.trailerBytesMax) throw this.#tooLarge(`trailers longer than ${this.#limits.trailerBytesMax} bytes`)
+    if (text.length > this.#limits.trailerBytesMax)
+      throw this.#tooLarge(`trailers longer than ${this.#limits.trailerBytesMax} bytes`)
     return pos + take
   }
 

@@ -296,7 +296,10 @@ export class ServerConnection implements PayloadSink {
 
   readonly #informational = (status: number, headers: Headers): void => {
     if (this.#response !== undefined || this.#request!.head.version === '1.0' || this.#socket.destroyed) return
-    this.#socket.write(`HTTP/1.1 ${status} ${informationalReasons[status] ?? ''}\r\n${fieldLines(headers)}\r\n`, 'latin1')
+    this.#socket.write(
+      `HTTP/1.1 ${status} ${informationalReasons[status] ?? ''}\r\n${fieldLines(headers)}\r\n`,
+      'latin1',
+    )
   }
 
   #respond(exchange: Exchange, response: Response): void {
@@ -321,7 +324,8 @@ export class ServerConnection implements PayloadSink {
     let head = `HTTP/1.1 ${status} ${response.reason}\r\n${fieldLines(response.headers)}`
     if (chunked) head += 'transfer-encoding: chunked\r\n'
     else if (!bodyless && body.length !== undefined) head += `content-length: ${body.length}\r\n`
-    else if (method === 'HEAD' && body.whole !== undefined && body.whole !== '') head += `content-length: ${body.length}\r\n`
+    else if (method === 'HEAD' && body.whole !== undefined && body.whole !== '')
+      head += `content-length: ${body.length}\r\n`
     if (!this.#keepAlive) head += 'connection: close\r\n'
     else if (version === '1.0') head += 'connection: keep-alive\r\n'
     head += '\r\n'
@@ -357,7 +361,10 @@ export class ServerConnection implements PayloadSink {
     this.#writer = undefined
     writer.end(trailers)
     if (writer.short || writer.overrun) {
-      this.#abortResponse(writer.bytes, new MeshError('UPSTREAM_PROTOCOL', 'response body does not match its Content-Length'))
+      this.#abortResponse(
+        writer.bytes,
+        new MeshError('UPSTREAM_PROTOCOL', 'response body does not match its Content-Length'),
+      )
       return
     }
     this.#finishResponse(writer.bytes, undefined)
@@ -435,7 +442,8 @@ export class ServerConnection implements PayloadSink {
     this.#complete(0, error)
     this.#state = 'closing'
     // A TLS socket cannot send RST by itself; ending it without close_notify is what the peer sees as a reset.
-    if (typeof this.#socket.resetAndDestroy === 'function' && !('encrypted' in this.#socket)) this.#socket.resetAndDestroy()
+    if (typeof this.#socket.resetAndDestroy === 'function' && !('encrypted' in this.#socket))
+      this.#socket.resetAndDestroy()
     else this.#socket.destroy()
   }
 
@@ -547,7 +555,8 @@ export class ServerConnection implements PayloadSink {
     const { limits } = this.#server.options
     switch (this.#state) {
       case 'head':
-        if (this.#held.length > 0) this.#refuse(new MeshError('REQUEST_TIMEOUT', `request head took longer than ${limits.headTimeoutMs} ms`))
+        if (this.#held.length > 0)
+          this.#refuse(new MeshError('REQUEST_TIMEOUT', `request head took longer than ${limits.headTimeoutMs} ms`))
         else this.#socket.destroy()
         return
       case 'body':
@@ -558,7 +567,9 @@ export class ServerConnection implements PayloadSink {
           this.#exchange?.cancel(error)
           this.#socket.destroy()
         } else if (this.#state === 'body' && !this.#bodyPaused) {
-          this.#bodyBroken(new MeshError('REQUEST_TIMEOUT', `no byte of the request body for ${limits.bodyTimeoutMs} ms`))
+          this.#bodyBroken(
+            new MeshError('REQUEST_TIMEOUT', `no byte of the request body for ${limits.bodyTimeoutMs} ms`),
+          )
         }
         return
       default:

@@ -87,7 +87,10 @@ export class BodyWriter {
     }
     const head = this.#head
     this.#head = ''
-    this.#socket.write(trailers === undefined ? `${head}0\r\n\r\n` : `${head}0\r\n${fieldLines(trailers)}\r\n`, 'latin1')
+    this.#socket.write(
+      trailers === undefined ? `${head}0\r\n\r\n` : `${head}0\r\n${fieldLines(trailers)}\r\n`,
+      'latin1',
+    )
   }
 }
 

@@ -33,7 +33,12 @@ export interface WorkloadCertificateOptions {
 /** For status and readiness. */
 export type CertificateStatus =
   | { readonly is: 'waiting'; readonly failure: string | undefined }
-  | { readonly is: 'held'; readonly spiffeId: string; readonly expiresAtMs: number; readonly failure: string | undefined }
+  | {
+      readonly is: 'held'
+      readonly spiffeId: string
+      readonly expiresAtMs: number
+      readonly failure: string | undefined
+    }
 
 /**
  * The workload's certificate and its key, which never leaves this process and its state folder. Proves itself once by join token,
@@ -166,7 +171,9 @@ export class WorkloadCertificate implements Disposable {
     }
     const token = await this.#options.token()
     if (token === undefined) {
-      throw new Error('there is no valid certificate and no join token: make one with `outrigger token NAMESPACE/SERVICEACCOUNT`')
+      throw new Error(
+        'there is no valid certificate and no join token: make one with `outrigger token NAMESPACE/SERVICEACCOUNT`',
+      )
     }
     return this.#request(undefined, token)
   }

@@ -1,7 +1,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import type { Clock } from '../base/clock.ts'
-import { parseSpiffeId } from './spiffe.ts'
 import { verifyPeer } from './peer.ts'
+import { parseSpiffeId } from './spiffe.ts'
 
 /** Who this workload is and how it proves it. `tls.createSecureContext` takes key, certificate and bundle as they are. */
 export interface Credentials {

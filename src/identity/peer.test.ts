@@ -59,7 +59,9 @@ function uris(...values: string[]): Extension {
 
 /** A list of names of raw bytes: context tag and content of each, as no honest library would write them. */
 function rawNames(...names: (readonly [tag: number, content: string])[]): Extension {
-  const body = Buffer.concat(names.map(([tag, text]) => Buffer.concat([Buffer.from([tag, text.length]), Buffer.from(text, 'latin1')])))
+  const body = Buffer.concat(
+    names.map(([tag, text]) => Buffer.concat([Buffer.from([tag, text.length]), Buffer.from(text, 'latin1')])),
+  )
   const list = Buffer.concat([Buffer.from(body.length < 0x80 ? [0x30, body.length] : [0x30, 0x81, body.length]), body])
   return new Extension('2.5.29.17', false, list)
 }
@@ -85,15 +87,35 @@ const bad: [string, Recipe, Partial<PeerExpectation>, RegExp][] = [
   ['the same URI name twice', { names: [uris(id, id)] }, {}, /2 URI names/],
   ['two lists of names', { names: [uris(id), uris('spiffe://cluster.local/ns/shop/sa/admin')] }, {}, /two lists/],
   ['a NUL after the id', { names: [rawNames([uri, `${id}\0.evil`])] }, {}, /characters that no identity has/],
-  ['a NUL in a DNS name beside it', { names: [rawNames([uri, id], [dns, 'web\0.shop'])] }, {}, /characters that no identity has/],
-  ['an id written into a DNS name', { names: [rawNames([dns, `x, URI:${id}`])] }, {}, /characters that no identity has/],
-  ['an id written into a URI name', { names: [rawNames([uri, `https://x, URI:${id}`])] }, {}, /characters that no identity has/],
+  [
+    'a NUL in a DNS name beside it',
+    { names: [rawNames([uri, id], [dns, 'web\0.shop'])] },
+    {},
+    /characters that no identity has/,
+  ],
+  [
+    'an id written into a DNS name',
+    { names: [rawNames([dns, `x, URI:${id}`])] },
+    {},
+    /characters that no identity has/,
+  ],
+  [
+    'an id written into a URI name',
+    { names: [rawNames([uri, `https://x, URI:${id}`])] },
+    {},
+    /characters that no identity has/,
+  ],
   ['a newline in the id', { names: [rawNames([uri, `${id}\n`])] }, {}, /characters that no identity has/],
   ['another scheme', { names: [uris('https://cluster.local/ns/shop/sa/web')] }, {}, /is not spiffe:/],
   ['upper case in the path', { names: [uris('spiffe://cluster.local/ns/Shop/sa/web')] }, {}, /is not spiffe:/],
   ['one path segment more', { names: [uris(`${id}/x`)] }, {}, /is not spiffe:/],
   ['a wrong trust domain', { names: [uris('spiffe://evil.local/ns/shop/sa/web')] }, {}, /not of the trust domain/],
-  ['a trust domain that only starts right', { names: [uris('spiffe://cluster.local.evil/ns/shop/sa/web')] }, {}, /not of the trust domain/],
+  [
+    'a trust domain that only starts right',
+    { names: [uris('spiffe://cluster.local.evil/ns/shop/sa/web')] },
+    {},
+    /not of the trust domain/,
+  ],
   ['a CA certificate', { ca: true }, {}, /CA certificate/],
   ['no extended key usage', { usages: [] }, {}, /not made for serverAuth/],
   ['clientAuth only, of a server', { usages: [clientAuth] }, { use: 'server' }, /not made for serverAuth/],
@@ -102,7 +124,12 @@ const bad: [string, Recipe, Partial<PeerExpectation>, RegExp][] = [
   ['expired', { notAfter: now - 1_000 }, {}, /expired at/],
   ['not yet valid', { notBefore: now + 60_000 }, {}, /not valid before .* compare the clocks/],
   ['someone else', {}, { expected: 'spiffe://cluster.local/ns/shop/sa/orders' }, /expected spiffe:.*orders/],
-  ['not of the workload', {}, { workload: { namespace: 'shop', serviceAccount: 'orders' } }, /expected \/ns\/shop\/sa\/orders/],
+  [
+    'not of the workload',
+    {},
+    { workload: { namespace: 'shop', serviceAccount: 'orders' } },
+    /expected \/ns\/shop\/sa\/orders/,
+  ],
 ]
 
 describe('verifyPeer', () => {

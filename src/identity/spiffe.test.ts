@@ -45,7 +45,10 @@ for (const text of wrong) {
 
 test('a name that could change the meaning of an id is not printed', () => {
   for (const namespace of ['shop/sa/admin', '', 'Shop', 'a b', '..']) {
-    assert.throws(() => printSpiffeId({ trustDomain: 'cluster.local', namespace, serviceAccount: 'web' }), /no identity/)
+    assert.throws(
+      () => printSpiffeId({ trustDomain: 'cluster.local', namespace, serviceAccount: 'web' }),
+      /no identity/,
+    )
   }
 })
 

@@ -30,7 +30,11 @@ export async function loadCredentials(
   return { credentials, obtainedAtMs: Math.min(obtainedAtMs, clock.wall()) }
 }
 
-export async function storeCredentials(state: StateFolder, credentials: Credentials, obtainedAtMs: number): Promise<void> {
+export async function storeCredentials(
+  state: StateFolder,
+  credentials: Credentials,
+  obtainedAtMs: number,
+): Promise<void> {
   const { privateKeyPem, certificateChainPem, trustBundlePem } = credentials
   await state.write(fileName, JSON.stringify({ privateKeyPem, certificateChainPem, trustBundlePem, obtainedAtMs }))
 }

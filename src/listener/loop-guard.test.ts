@@ -17,15 +17,35 @@ function accepted(localAddress: string, localPort: number): Socket {
 
 const rows: [name: string, socket: Socket, destination: Destination | undefined, expected: Loop | undefined][] = [
   ['redirected to somebody else', accepted('127.0.0.1', 15001), { address: '10.0.0.2', port: 80 }, undefined],
-  ['somebody else also has a 15006', accepted('127.0.0.1', 15001), { address: '10.255.255.254', port: 15006 }, undefined],
+  [
+    'somebody else also has a 15006',
+    accepted('127.0.0.1', 15001),
+    { address: '10.255.255.254', port: 15006 },
+    undefined,
+  ],
   ['not known as redirected', accepted('10.0.0.1', 15006), undefined, 'direct'],
   ['dialled directly', accepted('10.0.0.1', 15006), { address: '10.0.0.1', port: 15006 }, 'direct'],
-  ['dialled directly on a dual-stack socket', accepted('::ffff:10.0.0.1', 15006), { address: '10.0.0.1', port: 15006 }, 'direct'],
-  ['redirected, but meant for our other listener', accepted('127.0.0.1', 15001), { address: '127.0.0.1', port: 15006 }, 'own-listener'],
+  [
+    'dialled directly on a dual-stack socket',
+    accepted('::ffff:10.0.0.1', 15006),
+    { address: '10.0.0.1', port: 15006 },
+    'direct',
+  ],
+  [
+    'redirected, but meant for our other listener',
+    accepted('127.0.0.1', 15001),
+    { address: '127.0.0.1', port: 15006 },
+    'own-listener',
+  ],
   ['the same over IPv6', accepted('::1', 15001), { address: '::1', port: 15006 }, 'own-listener'],
 ]
 if (elsewhere !== undefined) {
-  rows.push(['meant for our listener by another address of this machine', accepted('127.0.0.1', 15001), { address: elsewhere, port: 15006 }, 'own-listener'])
+  rows.push([
+    'meant for our listener by another address of this machine',
+    accepted('127.0.0.1', 15001),
+    { address: elsewhere, port: 15006 },
+    'own-listener',
+  ])
 }
 
 for (const [name, socket, destination, expected] of rows) {
@@ -45,21 +65,16 @@ for (const host of ['127.0.0.1', '::1']) {
     const server = createServer().listen(0, host)
     await once(server, 'listening')
     const { port } = server.address() as { port: number }
-    let dialled = true
     const found: (Loop | undefined)[] = []
     for (let i = 0; i < 20; i++) {
       const client = connect(port, host)
       guard.track(client)
-      client.on('connect', () => {
-        dialled = true
-      })
       const [socket] = (await once(server, 'connection')) as [Socket]
       found.push(guard.check(socket, { address: '10.0.0.2', port: 80 }))
       client.destroy()
       socket.destroy()
       await once(client, 'close')
     }
-    assert.ok(dialled)
     assert.deepEqual(found, Array(20).fill('own-socket'))
     assert.equal(guard.dialled, 0, 'forgotten when they close')
     const stranger = connect(port, host)

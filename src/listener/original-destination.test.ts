@@ -41,7 +41,10 @@ test('property: IPv6 text reads back to the same bytes, as Node itself writes it
   const group = fc.oneof(fc.constant(0), fc.nat(0xffff))
   fc.assert(
     fc.property(fc.array(group, { minLength: 8, maxLength: 8 }), (groups) => {
-      fc.pre(!groups.slice(0, 6).every((value) => value === 0) && !(groups.slice(0, 5).every((value) => value === 0) && groups[5] === 0xffff))
+      fc.pre(
+        !groups.slice(0, 6).every((value) => value === 0) &&
+          !(groups.slice(0, 5).every((value) => value === 0) && groups[5] === 0xffff),
+      )
       const plain = groups.map((value) => value.toString(16)).join(':')
       assert.equal(parseSockAddr(v6(groups, 1))?.address, new URL(`http://[${plain}]/`).hostname.slice(1, -1))
     }),
@@ -49,7 +52,9 @@ test('property: IPv6 text reads back to the same bytes, as Node itself writes it
   )
 })
 
-test('loads and proves itself; a connection that nobody redirected is its own destination or none', { skip: process.platform !== 'linux' && 'Linux' }, async () => {
+test('loads and proves itself; a connection that nobody redirected is its own destination or none', {
+  skip: process.platform !== 'linux' && 'Linux',
+}, async () => {
   const originalDestination = await loadOriginalDestination()
   for (const host of ['127.0.0.1', '::1']) {
     const server = createServer().listen(0, host)

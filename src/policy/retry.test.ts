@@ -256,6 +256,7 @@ test('no retries, no layer; an unknown condition is refused when policy is compi
 class PushedBody implements Body {
   readonly length: number | undefined
   readonly whole: undefined = undefined
+  discarded = 0
   #sink: BodySink | undefined
   constructor(length?: number) {
     this.length = length
@@ -272,7 +273,9 @@ class PushedBody implements Body {
   }
   pause(): void {}
   resume(): void {}
-  discard(): void {}
+  discard(): void {
+    this.discarded++
+  }
 }
 
 class Collect implements BodySink {
@@ -319,6 +322,43 @@ describe('bodies', () => {
         ['hello', true],
       ],
     )
+  })
+
+  test('an upstream that answers early does not take it from the next try', async () => {
+    const { run } = setUp({ codes: [503] })
+    const source = new PushedBody()
+    const got: Collect[] = []
+    const result = await run(streaming(source), (of) => {
+      const sink = new Collect()
+      got.push(sink)
+      of.body.pipe(sink)
+      if (got.length === 1) {
+        source.push('hel')
+        of.body.discard(fail('UPSTREAM_RESET'))
+        return Promise.resolve(answer(503))
+      }
+      source.push('lo')
+      source.end()
+      return Promise.resolve(answer(200))
+    })
+    assert.equal(statusOf(result), 200)
+    assert.equal(got[1]!.text, 'hello')
+    assert.equal(source.discarded, 0)
+  })
+
+  test('what the last try does not want is discarded, before and after its answer', async () => {
+    for (const early of [true, false]) {
+      const { run } = setUp({ codes: [503], retries: 1 })
+      const source = new PushedBody()
+      const request = streaming(source)
+      await run(request, (of) => {
+        of.body.pipe(new Collect())
+        if (early) of.body.discard(fail('UPSTREAM_RESET'))
+        return Promise.resolve(answer(503))
+      })
+      if (!early) request.body.discard(fail('UPSTREAM_RESET'))
+      assert.equal(source.discarded, 1)
+    }
   })
 
   test('one past the limit is not sent again', async () => {

@@ -57,18 +57,27 @@ class Retrier {
       try {
         response = await next(exchange)
       } catch (caught) {
-        if (!(caught instanceof MeshError)) throw caught
+        if (!(caught instanceof MeshError)) {
+          body?.settle()
+          throw caught
+        }
         error = caught
       }
       const again = error === undefined ? this.#wantsAnother(exchange, response!) : this.#mayFollow(exchange, error)
       if (!again || !this.#mayRetry(exchange, body, tries)) {
+        body?.settle()
         if (error !== undefined) throw error
         if (tries > 1) setHeader(response!.headers, attemptHeader, String(tries))
         return response!
       }
       response?.body.discard(givenUp)
       body?.detach()
-      await this.#prepare(exchange, tries, error === undefined ? `status ${response!.status}` : error.code)
+      try {
+        await this.#prepare(exchange, tries, error === undefined ? `status ${response!.status}` : error.code)
+      } catch (cancelled) {
+        body?.settle()
+        throw cancelled
+      }
     }
   }
 
@@ -137,9 +146,14 @@ class Retrier {
   }
 }
 
-/** Knows whether it was asked for at all: one past the limit may go out once, by whichever try gets that far. */
+/**
+ * Knows whether it was asked for at all: one past the limit may go out once, by whichever try gets that far. And a try
+ * that wants no more of it (the upstream answered early) does not end it for the next one.
+ */
 class RetryBody extends ReplayBody {
   #piped = false
+  #settled = false
+  #unwanted: MeshError | undefined
 
   constructor(source: Body, bytesMax: number) {
     super(source, bytesMax)
@@ -151,7 +165,22 @@ class RetryBody extends ReplayBody {
 
   override pipe(sink: BodySink): void {
     this.#piped = true
+    this.#unwanted = undefined
     super.pipe(sink)
+  }
+
+  override discard(reason: MeshError): void {
+    if (this.#settled) super.discard(reason)
+    else {
+      this.#unwanted = reason
+      this.detach()
+    }
+  }
+
+  /** No try follows: who discards it now means it, and so does the last try if it did already. */
+  settle(): void {
+    this.#settled = true
+    if (this.#unwanted !== undefined) super.discard(this.#unwanted)
   }
 }
 

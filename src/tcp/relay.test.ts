@@ -3,10 +3,10 @@ import { once } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { after, before, test } from 'node:test'
-import { type SecureContext, connect as tlsConnect, createSecureContext, TLSSocket } from 'node:tls'
-import { systemClock } from '../base/clock.ts'
+import { createSecureContext, type SecureContext, TLSSocket, connect as tlsConnect } from 'node:tls'
 import { FakeClock, settle } from '../../test/support/fake-clock.ts'
-import { relay, type RelayOptions, type RelayResult } from './relay.ts'
+import { systemClock } from '../base/clock.ts'
+import { type RelayOptions, type RelayResult, relay } from './relay.ts'
 import { reset } from './reset.ts'
 
 const calm: RelayOptions = { clock: new FakeClock(), idleTimeoutMs: 60_000 }
@@ -287,7 +287,10 @@ async function selfSigned(): Promise<{ key: string; cert: string }> {
   await import('reflect-metadata')
   const x509 = await import('@peculiar/x509')
   const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
-  const keys = (await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])) as CryptoKeyPair
+  const keys = (await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])) as {
+    privateKey: CryptoKey
+    publicKey: CryptoKey
+  }
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     name: 'CN=relay.test',
     keys,
@@ -329,9 +332,11 @@ test('TLS: a reset behind it is a reset, where destroy() alone would look like a
   right.write('half a mess')
   assert.equal(String((await once(left, 'data'))[0]), 'half a mess')
   let ended = false
-  left.on('error', () => {}).on('end', () => {
-    ended = true
-  })
+  left
+    .on('error', () => {})
+    .on('end', () => {
+      ended = true
+    })
   right.resetAndDestroy()
   await closed(left)
   assert.deepEqual([ended, (left.errored as NodeJS.ErrnoException | null)?.code], [false, 'ECONNRESET'])

@@ -18,7 +18,7 @@ import { type Attempt, type Completion, type Exchange, Response } from '../base/
 import { metricList } from './metrics.ts'
 import { record, recordRefusal } from './record.ts'
 import { Telemetry, type TelemetryOptions } from './telemetry.ts'
-import { latencyBucketsMs } from './traffic.ts'
+import { latencyBucketsMs } from './totals.ts'
 
 const web = 'spiffe://cluster.local/ns/shop/sa/web'
 const traceId = '4bf92f3577b34da6a3ce929d0e0e4736'

@@ -46,7 +46,11 @@ export class Connector {
    * Connects. Rejects with MeshError UPSTREAM_CONNECT, UPSTREAM_TLS or UPSTREAM_IDENTITY, all of them `unsent`.
    * `abandon` receives how to give up early.
    */
-  dial(to: Destination, options: DialOptions, abandon?: (giveUp: (reason: MeshError) => void) => void): Promise<net.Socket> {
+  dial(
+    to: Destination,
+    options: DialOptions,
+    abandon?: (giveUp: (reason: MeshError) => void) => void,
+  ): Promise<net.Socket> {
     return new Promise((resolve, reject) => {
       let socket: net.Socket
       try {
@@ -68,7 +72,11 @@ export class Connector {
         }
       }
       const timer = this.#clock.after(options.timeoutMs, () =>
-        done(new MeshError('UPSTREAM_CONNECT', `connect ${to.key}: no answer in ${options.timeoutMs} ms`, { unsent: true })),
+        done(
+          new MeshError('UPSTREAM_CONNECT', `connect ${to.key}: no answer in ${options.timeoutMs} ms`, {
+            unsent: true,
+          }),
+        ),
       )
       const onError = (error: NodeJS.ErrnoException): void => done(connectError(to, error))
       const onClose = (): void =>
@@ -83,7 +91,12 @@ export class Connector {
         const secured = socket
         secured.once('secureConnect', () => {
           if (secured.alpnProtocol === options.inside) done(undefined)
-          else done(new MeshError('UPSTREAM_TLS', `${to.key} does not speak ${options.inside}: is it a sidecar?`, { unsent: true }))
+          else
+            done(
+              new MeshError('UPSTREAM_TLS', `${to.key} does not speak ${options.inside}: is it a sidecar?`, {
+                unsent: true,
+              }),
+            )
         })
       }
       abandon?.((reason) => done(reason))
@@ -104,9 +117,13 @@ export class Connector {
   #tls(to: Destination, options: DialOptions): net.Socket {
     const credentials = this.#credentials.current
     if (credentials === undefined) {
-      throw new MeshError('UPSTREAM_TLS', `connect ${to.key}: this sidecar has no certificate yet, and never falls back to plaintext`, {
-        unsent: true,
-      })
+      throw new MeshError(
+        'UPSTREAM_TLS',
+        `connect ${to.key}: this sidecar has no certificate yet, and never falls back to plaintext`,
+        {
+          unsent: true,
+        },
+      )
     }
     return tls.connect({
       host: to.address,
@@ -119,7 +136,12 @@ export class Connector {
       // No session tickets across a change of trust (CVE-2022-21654): every connection proves itself.
       checkServerIdentity: (_host, peer) => {
         try {
-          verifyPeer(peer.raw, { trustDomain: credentials.trustDomain, expected: to.identity, use: 'server', clock: this.#clock })
+          verifyPeer(peer.raw, {
+            trustDomain: credentials.trustDomain,
+            expected: to.identity,
+            use: 'server',
+            clock: this.#clock,
+          })
           return undefined
         } catch (error) {
           return MeshError.from(error, 'UPSTREAM_IDENTITY')
@@ -154,7 +176,10 @@ function connectError(to: Destination, error: NodeJS.ErrnoException): MeshError 
   const code = error.code ?? ''
   const tlsFailed = code.startsWith('ERR_SSL') || code.startsWith('ERR_TLS') || certificateErrors.test(code)
   const words = plainWords[code] ?? error.message
-  return new MeshError(tlsFailed ? 'UPSTREAM_TLS' : 'UPSTREAM_CONNECT', `connect ${to.key}: ${words}`, { cause: error, unsent: true })
+  return new MeshError(tlsFailed ? 'UPSTREAM_TLS' : 'UPSTREAM_CONNECT', `connect ${to.key}: ${words}`, {
+    cause: error,
+    unsent: true,
+  })
 }
 
 /** OpenSSL's verify results as Node names them. */

@@ -61,7 +61,12 @@ export class Pool implements ConnectionOwner {
   constructor(
     to: Destination,
     connector: Connector,
-    options: { readonly clock: Clock; readonly http1: Http1Limits; readonly rules: FieldRules; readonly localAddress?: string | undefined },
+    options: {
+      readonly clock: Clock
+      readonly http1: Http1Limits
+      readonly rules: FieldRules
+      readonly localAddress?: string | undefined
+    },
   ) {
     this.#to = to
     this.#connector = connector
@@ -81,7 +86,8 @@ export class Pool implements ConnectionOwner {
     const idle = this.#takeIdle()
     if (idle !== undefined) return this.#sendOn(idle, exchange, lines)
     this.usedAt = this.#clock.now()
-    if (this.#active >= this.limits.requestsMax) return Promise.reject(this.#overflow('requestsMax', this.limits.requestsMax))
+    if (this.#active >= this.limits.requestsMax)
+      return Promise.reject(this.#overflow('requestsMax', this.limits.requestsMax))
     if (this.#waiting.length >= this.limits.pendingRequestsMax) {
       return Promise.reject(this.#overflow('pendingRequestsMax', this.limits.pendingRequestsMax))
     }
@@ -114,12 +120,21 @@ export class Pool implements ConnectionOwner {
       const stop = (reason: MeshError): void => {
         const at = this.#waiting.indexOf(waiter)
         if (at !== -1) this.#waiting.splice(at, 1)
-        reject(reason.unsent ? reason : new MeshError(reason.code, reason.message, { policy: reason.policy, status: reason.status, unsent: true }))
+        reject(
+          reason.unsent
+            ? reason
+            : new MeshError(reason.code, reason.message, {
+                policy: reason.policy,
+                status: reason.status,
+                unsent: true,
+              }),
+        )
       }
       const waiter: Waiter = { exchange, lines, resolve, reject, stop }
       exchange.waiting = stop
       this.#waiting.push(waiter)
-      if (this.#dialling < this.#waiting.length && this.#all.size + this.#dialling < this.limits.connectionsMax) this.#dial()
+      if (this.#dialling < this.#waiting.length && this.#all.size + this.#dialling < this.limits.connectionsMax)
+        this.#dial()
     })
   }
 
@@ -128,10 +143,16 @@ export class Pool implements ConnectionOwner {
     let connection: ClientConnection | undefined
     const onread: net.OnReadOpts = {
       buffer: readBuffer,
-      callback: (bytes) => connection?.read(bytes === readBuffer.length ? readBuffer : readBuffer.subarray(0, bytes)) ?? true,
+      callback: (bytes) =>
+        connection?.read(bytes === readBuffer.length ? readBuffer : readBuffer.subarray(0, bytes)) ?? true,
     }
     this.#connector
-      .dial(this.#to, { inside: 'outrigger/http1', timeoutMs: this.limits.connectTimeoutMs, onread, localAddress: this.#localAddress })
+      .dial(this.#to, {
+        inside: 'outrigger/http1',
+        timeoutMs: this.limits.connectTimeoutMs,
+        onread,
+        localAddress: this.#localAddress,
+      })
       .then(
         (socket) => {
           this.#dialling--
@@ -209,6 +230,8 @@ export class Pool implements ConnectionOwner {
   }
 
   #overflow(limit: string, value: number): MeshError {
-    return new MeshError('POOL_OVERFLOW', `connection pool of ${this.#to.key} is full: ${limit} ${value}`, { unsent: true })
+    return new MeshError('POOL_OVERFLOW', `connection pool of ${this.#to.key} is full: ${limit} ${value}`, {
+      unsent: true,
+    })
   }
 }

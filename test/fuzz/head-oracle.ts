@@ -12,7 +12,11 @@ let accepted = 0
 for (const vector of vectors) {
   const bytes = Buffer.from(vector.bytes, 'latin1')
   const verdict = readWithOurs(ours, bytes)
-  const wanted = vector.verdict === 'served' || vector.name.startsWith('CONNECT') || vector.name.startsWith('reserved') || vector.row === 6
+  const wanted =
+    vector.verdict === 'served' ||
+    vector.name.startsWith('CONNECT') ||
+    vector.name.startsWith('reserved') ||
+    vector.row === 6
   if (!wanted && verdict.is === 'read') fail(`vector '${vector.name}' is accepted`)
 }
 const result = fc.check(

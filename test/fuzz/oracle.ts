@@ -33,7 +33,10 @@ export interface Reading {
   readonly upgrade: boolean
 }
 
-export type Verdict = { readonly is: 'read'; readonly reading: Reading } | { readonly is: 'rejected'; readonly why: string } | { readonly is: 'incomplete' }
+export type Verdict =
+  | { readonly is: 'read'; readonly reading: Reading }
+  | { readonly is: 'rejected'; readonly why: string }
+  | { readonly is: 'incomplete' }
 
 const kOnHeaders = 1
 const kOnHeadersComplete = 2
@@ -57,7 +60,16 @@ export function readWithLlhttp(bytes: Buffer): Verdict {
     flat = flat.concat(headers)
     url += more
   }
-  parser[kOnHeadersComplete] = (_major: number, _minor: number, headers: string[] | undefined, methodIndex: number, target: string | undefined, _s: number, _m: string, isUpgrade: boolean) => {
+  parser[kOnHeadersComplete] = (
+    _major: number,
+    _minor: number,
+    headers: string[] | undefined,
+    methodIndex: number,
+    target: string | undefined,
+    _s: number,
+    _m: string,
+    isUpgrade: boolean,
+  ) => {
     if (headed) return 0
     headed = true
     if (headers !== undefined) flat = flat.concat(headers)
@@ -142,8 +154,17 @@ export function readWithOurs(ours: Ours, bytes: Buffer): Verdict {
 const known = new Set(methods)
 /** Fields that ours keeps for itself; the rest must be the same in both. */
 const engineFields = new Set([
-  'host', 'connection', 'content-length', 'transfer-encoding', 'te', 'upgrade', 'expect', 'keep-alive', 'proxy-connection',
-  'proxy-authorization', 'http2-settings',
+  'host',
+  'connection',
+  'content-length',
+  'transfer-encoding',
+  'te',
+  'upgrade',
+  'expect',
+  'keep-alive',
+  'proxy-connection',
+  'proxy-authorization',
+  'http2-settings',
 ])
 
 /** What is wrong between the two readings of some bytes; undefined if nothing is. */
@@ -155,23 +176,29 @@ export function disagreement(ours: Ours, bytes: Buffer): string | undefined {
   if (!known.has(reading.method)) return undefined
   const theirs = readWithLlhttp(bytes)
   if (theirs.is === 'rejected') {
-    return reading.bytes === undefined && reading.body === '' ? undefined : `ours accepts what llhttp rejects (${theirs.why})`
+    return reading.bytes === undefined && reading.body === ''
+      ? undefined
+      : `ours accepts what llhttp rejects (${theirs.why})`
   }
   if (theirs.is === 'incomplete') return 'ours sees a head where llhttp waits for more'
   const other = theirs.reading
   if (reading.method !== other.method) return `method ${reading.method} / ${other.method}`
   const nominated = new Set(
-    other.fields.flatMap((text, i) => (other.fields[i - 1] === 'connection' && i % 2 === 1 ? text.toLowerCase().split(',') : [])).map((t) => t.trim()),
+    other.fields
+      .flatMap((text, i) => (other.fields[i - 1] === 'connection' && i % 2 === 1 ? text.toLowerCase().split(',') : []))
+      .map((t) => t.trim()),
   )
   const kept: string[] = []
   for (let i = 0; i < other.fields.length; i += 2) {
     const name = other.fields[i]!
     if (!engineFields.has(name) && !nominated.has(name)) kept.push(name, other.fields[i + 1]!.replace(/[ \t]+$/, ''))
   }
-  if (kept.join('\n') !== reading.fields.join('\n')) return `fields ${JSON.stringify(reading.fields)} / ${JSON.stringify(kept)}`
+  if (kept.join('\n') !== reading.fields.join('\n'))
+    return `fields ${JSON.stringify(reading.fields)} / ${JSON.stringify(kept)}`
   // llhttp stops framing at an upgrade that it sees; whether there is one is ours to decide more strictly.
   if (other.upgrade || reading.upgrade) return undefined
-  if ((reading.bytes === undefined) !== (other.bytes === undefined)) return `one sees the end of the message, the other does not`
+  if ((reading.bytes === undefined) !== (other.bytes === undefined))
+    return `one sees the end of the message, the other does not`
   if (reading.body !== other.body) return `body ${JSON.stringify(reading.body)} / ${JSON.stringify(other.body)}`
   return undefined
 }

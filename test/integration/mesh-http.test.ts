@@ -16,7 +16,10 @@ describe('HTTP/1.1 through two sidecars over mTLS', () => {
           app: (req, res) => {
             switch (new URL(req.url ?? '/', 'http://x').pathname) {
               case '/echo':
-                res.writeHead(200, { 'x-method': req.method, 'x-framing': req.headers['transfer-encoding'] ?? req.headers['content-length'] ?? 'none' })
+                res.writeHead(200, {
+                  'x-method': req.method,
+                  'x-framing': req.headers['transfer-encoding'] ?? req.headers['content-length'] ?? 'none',
+                })
                 req.pipe(res)
                 return
               case '/chunks':
@@ -60,7 +63,13 @@ describe('HTTP/1.1 through two sidecars over mTLS', () => {
     assert.equal(answer.body, 'hello from server:8080')
   })
 
-  for (const name of ['server:8080', 'server.test:8080', 'server.test.svc:8080', 'server.test.svc.cluster.local:8080', 'SERVER.Test:8080']) {
+  for (const name of [
+    'server:8080',
+    'server.test:8080',
+    'server.test.svc:8080',
+    'server.test.svc.cluster.local:8080',
+    'SERVER.Test:8080',
+  ]) {
     it(`knows the service as ${name}`, async () => assert.equal((await call(client(), `http://${name}/`)).status, 200))
   }
 
@@ -72,14 +81,23 @@ describe('HTTP/1.1 through two sidecars over mTLS', () => {
   })
 
   it('relays a chunked body both ways', async () => {
-    const answer = await call(client(), 'http://server:8080/echo', { method: 'POST', body: 'abc', headers: { 'transfer-encoding': 'chunked' } })
+    const answer = await call(client(), 'http://server:8080/echo', {
+      method: 'POST',
+      body: 'abc',
+      headers: { 'transfer-encoding': 'chunked' },
+    })
     assert.equal(answer.body, 'abc')
     assert.equal(answer.headers['x-framing'], 'chunked')
   })
 
   it('relays trailers', async () => {
     const { outbound } = client()
-    const request = http.get({ host: outbound.host, port: outbound.port, path: 'http://server:8080/chunks', agent: false })
+    const request = http.get({
+      host: outbound.host,
+      port: outbound.port,
+      path: 'http://server:8080/chunks',
+      agent: false,
+    })
     const [response] = (await once(request, 'response')) as [http.IncomingMessage]
     response.resume()
     await once(response, 'end')
@@ -88,7 +106,12 @@ describe('HTTP/1.1 through two sidecars over mTLS', () => {
 
   it('relays 103 Early Hints', async () => {
     const { outbound } = client()
-    const request = http.get({ host: outbound.host, port: outbound.port, path: 'http://server:8080/early-hints', agent: false })
+    const request = http.get({
+      host: outbound.host,
+      port: outbound.port,
+      path: 'http://server:8080/early-hints',
+      agent: false,
+    })
     const hints = once(request, 'information') as Promise<[{ statusCode: number; headers: http.IncomingHttpHeaders }]>
     const [response] = (await once(request, 'response')) as [http.IncomingMessage]
     response.resume()
@@ -100,7 +123,11 @@ describe('HTTP/1.1 through two sidecars over mTLS', () => {
   it('Expect: 100-continue is answered by the application, then the body flows', async () => {
     const { outbound } = client()
     const request = http.request({
-      host: outbound.host, port: outbound.port, path: 'http://server:8080/echo', method: 'POST', agent: false,
+      host: outbound.host,
+      port: outbound.port,
+      path: 'http://server:8080/echo',
+      method: 'POST',
+      agent: false,
       headers: { expect: '100-continue', 'content-length': 5 },
     })
     request.flushHeaders()
@@ -112,7 +139,12 @@ describe('HTTP/1.1 through two sidecars over mTLS', () => {
 
   it('HEAD, 204 and 304 have no body and leave the connection usable', async () => {
     const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
-    for (const [method, path, status] of [['HEAD', '/', 200], ['GET', '/204', 204], ['GET', '/304', 304], ['GET', '/', 200]] as const) {
+    for (const [method, path, status] of [
+      ['HEAD', '/', 200],
+      ['GET', '/204', 204],
+      ['GET', '/304', 304],
+      ['GET', '/', 200],
+    ] as const) {
       const answer = await call(client(), `http://server:8080${path}`, { method, agent })
       assert.equal(answer.status, status)
       if (status !== 200 || method === 'HEAD') assert.equal(answer.body, '')
@@ -131,7 +163,10 @@ describe('HTTP/1.1 through two sidecars over mTLS', () => {
       text += String(chunk)
       if (text.includes('hello from')) break
     }
-    assert.deepEqual([...text.matchAll(/HTTP\/1\.1 (\d{3})/g)].map((m) => m[1]), ['200', '204', '200'])
+    assert.deepEqual(
+      [...text.matchAll(/HTTP\/1\.1 (\d{3})/g)].map((m) => m[1]),
+      ['200', '204', '200'],
+    )
   })
 
   it('an application cannot speak in the name of the mesh', async () => {
@@ -140,7 +175,9 @@ describe('HTTP/1.1 through two sidecars over mTLS', () => {
   })
 
   it('what the application says it is is dropped on the way in', async () => {
-    const answer = await call(client(), 'http://server:8080/', { headers: { 'x-outrigger-attempt': '7', 'x-mine': 'kept' } })
+    const answer = await call(client(), 'http://server:8080/', {
+      headers: { 'x-outrigger-attempt': '7', 'x-mine': 'kept' },
+    })
     const seen = JSON.parse(String(answer.headers['x-seen'])) as Record<string, string>
     assert.equal(seen['x-outrigger-attempt'], undefined)
     assert.equal(seen['x-mine'], 'kept')
@@ -206,7 +243,14 @@ describe('upgrades and CONNECT', () => {
 
   it('CONNECT on the explicit outbound listener relays bytes without looking inside', async () => {
     await using mesh = await Mesh.start({
-      workloads: [{ name: 'client' }, { name: 'server', portName: 'tcp', tcp: (socket) => socket.on('data', (c) => socket.write(`<${c}>`)).on('end', () => socket.end()) }],
+      workloads: [
+        { name: 'client' },
+        {
+          name: 'server',
+          portName: 'tcp',
+          tcp: (socket) => socket.on('data', (c) => socket.write(`<${c}>`)).on('end', () => socket.end()),
+        },
+      ],
       policies: strict,
     })
     const { outbound } = mesh.get('client')

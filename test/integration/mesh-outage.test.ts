@@ -1,6 +1,6 @@
 /** The mesh without its control plane: what runs goes on, what starts comes up on what lies on disk. */
 import assert from 'node:assert/strict'
-import http from 'node:http'
+import type http from 'node:http'
 import net from 'node:net'
 import { describe, it } from 'node:test'
 import { call, Mesh } from '../support/mesh.ts'

@@ -7,7 +7,7 @@ import { systemClock } from '../../src/base/clock.ts'
 import { Live } from '../../src/base/live.ts'
 import type { Credentials } from '../../src/identity/credentials.ts'
 import { Connector } from '../../src/upstream/connect.ts'
-import { headOnly, vectors as all } from '../attack/vectors.ts'
+import { vectors as all, headOnly } from '../attack/vectors.ts'
 import { credentialsOf, Mesh } from '../support/mesh.ts'
 import { sendRaw } from '../support/raw.ts'
 
@@ -39,7 +39,8 @@ describe('sidecars against hostile requests', () => {
   afterEach(() => mesh[Symbol.asyncDispose]())
 
   /** The vectors name their host as the shop's attacker would; here it must be the service. */
-  const aimed = (bytes: string): string => bytes.replaceAll('app.test', 'app.test:8080').replaceAll(/app\.test:8080:/g, 'app.test:')
+  const aimed = (bytes: string): string =>
+    bytes.replaceAll('app.test', 'app.test:8080').replaceAll(/app\.test:8080:/g, 'app.test:')
 
   it('inbound in plaintext under PERMISSIVE', async () => {
     const app = mesh.get('app')
@@ -85,7 +86,8 @@ describe('sidecars against hostile requests', () => {
       })
       socket.on('error', () => {})
       socket.write(Buffer.from(vector.bytes, 'latin1'))
-      while (!text.includes('\r\n\r\n') && !socket.closed) await Promise.race([once(socket, 'data'), once(socket, 'close')])
+      while (!text.includes('\r\n\r\n') && !socket.closed)
+        await Promise.race([once(socket, 'data'), once(socket, 'close')])
       socket.destroy()
       assert.match(text, new RegExp(`^HTTP/1\\.1 ${vector.verdict} `), vector.name)
       if (headOnly(vector)) assert.equal(received, '', `${vector.name}: zero bytes to the application`)

@@ -3,6 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { create, toBinary } from '@bufbuild/protobuf'
 import type { ClientDuplexStream, ServiceError } from '@grpc/grpc-js'
+import { Authority } from '../../control-plane/identity/authority.ts'
+import { ServerCertificate } from '../../control-plane/identity/server-certificate.ts'
+import { Tokens } from '../../control-plane/identity/token.ts'
+import type { EncodedResource, Resources } from '../../control-plane/stream/resources.ts'
+import { StreamServer } from '../../control-plane/stream/server.ts'
 import {
   type ClientMessage,
   EndpointSetSchema,
@@ -12,11 +17,6 @@ import {
   ServiceSchema,
 } from '../../src/api/gen/outrigger_pb.ts'
 import { clientMessage, watchMethod } from '../../src/api/services.ts'
-import { Authority } from '../../control-plane/identity/authority.ts'
-import { ServerCertificate } from '../../control-plane/identity/server-certificate.ts'
-import { Tokens } from '../../control-plane/identity/token.ts'
-import type { EncodedResource, Resources } from '../../control-plane/stream/resources.ts'
-import { StreamServer } from '../../control-plane/stream/server.ts'
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { type Log, silentLog } from '../../src/base/log.ts'
 import { StateFolder } from '../../src/base/state-folder.ts'
@@ -102,7 +102,12 @@ export interface TestControlOptions {
 
 /** A real stream server on a real socket, with resources by hand. */
 export async function startControl(options: TestControlOptions): Promise<TestControl> {
-  const { clock = systemClock, log = silentLog, trustDomain = 'cluster.local', resources = new TestResources() } = options
+  const {
+    clock = systemClock,
+    log = silentLog,
+    trustDomain = 'cluster.local',
+    resources = new TestResources(),
+  } = options
   const state = StateFolder.open(options.stateDir)
   const authority = await Authority.open({
     clock,
@@ -127,7 +132,15 @@ export async function startControl(options: TestControlOptions): Promise<TestCon
     await server.stop()
     state.close()
   }
-  return { server, resources, authority, tokens, address: `127.0.0.1:${server.port}`, stop, [Symbol.asyncDispose]: stop }
+  return {
+    server,
+    resources,
+    authority,
+    tokens,
+    address: `127.0.0.1:${server.port}`,
+    stop,
+    [Symbol.asyncDispose]: stop,
+  }
 }
 
 export interface TestSidecarOptions {
@@ -154,7 +167,14 @@ export interface TestSidecar extends AsyncDisposable {
 
 /** The identity and policy half of a sidecar. */
 export async function startSidecar(options: TestSidecarOptions): Promise<TestSidecar> {
-  const { control, clock = systemClock, log = silentLog, namespace = 'shop', serviceAccount = 'web', workload = 'web-0' } = options
+  const {
+    control,
+    clock = systemClock,
+    log = silentLog,
+    namespace = 'shop',
+    serviceAccount = 'web',
+    workload = 'web-0',
+  } = options
   const state = options.stateDir === undefined ? undefined : StateFolder.open(options.stateDir)
   const certificate = new WorkloadCertificate({
     clock,
@@ -195,8 +215,17 @@ export interface RawWatch extends AsyncDisposable {
 }
 
 /** A policy stream driven by hand. */
-export function rawWatch(address: string, credentials: Credentials | undefined, trustBundlePem = credentials?.trustBundlePem): RawWatch {
-  const channel = openChannel({ address, trustBundlePem: trustBundlePem ?? '', trustDomain: undefined, own: credentials })
+export function rawWatch(
+  address: string,
+  credentials: Credentials | undefined,
+  trustBundlePem = credentials?.trustBundlePem,
+): RawWatch {
+  const channel = openChannel({
+    address,
+    trustBundlePem: trustBundlePem ?? '',
+    trustDomain: undefined,
+    own: credentials,
+  })
   const { path, requestSerialize, responseDeserialize } = watchMethod
   const call = channel.makeBidiStreamRequest(path, requestSerialize, responseDeserialize)
   const ended = new Promise<ServiceError | undefined>((resolve) => {

@@ -3,15 +3,15 @@ import { once } from 'node:events'
 import net from 'node:net'
 import { textBody } from '../../src/base/body.ts'
 import { type Clock, systemClock } from '../../src/base/clock.ts'
+import { MeshError } from '../../src/base/errors.ts'
 import { type Exchange, Response } from '../../src/base/exchange.ts'
 import { Live } from '../../src/base/live.ts'
-import { MeshError } from '../../src/base/errors.ts'
 import type { Service } from '../../src/base/stack.ts'
 import { type Http1Limits, http1Limits } from '../../src/http1/limits.ts'
 import { Http1Server } from '../../src/http1/server.ts'
-import { Connector } from '../../src/upstream/connect.ts'
-import type { Credentials } from "../../src/identity/credentials.ts"
+import type { Credentials } from '../../src/identity/credentials.ts'
 import { relay } from '../../src/tcp/relay.ts'
+import { Connector } from '../../src/upstream/connect.ts'
 import { Pools } from '../../src/upstream/pools.ts'
 
 export interface Relay extends AsyncDisposable {
@@ -39,7 +39,10 @@ export async function startRelay(upstreamPort: number, options: RelayOptions = {
   const to = { key: `127.0.0.1:${upstreamPort}`, address: '127.0.0.1', port: upstreamPort, identity: '' }
   const serve: Service = (exchange) => {
     exchanges.push(exchange)
-    return pools.pool(to).send(exchange, '').catch((error: unknown) => answer(MeshError.from(error)))
+    return pools
+      .pool(to)
+      .send(exchange, '')
+      .catch((error: unknown) => answer(MeshError.from(error)))
   }
   const server = new Http1Server({
     clock,
@@ -85,5 +88,10 @@ export async function startRelay(upstreamPort: number, options: RelayOptions = {
 }
 
 function answer(error: MeshError): Response {
-  return new Response(error.status, error.code, ['content-type', 'text/plain'], textBody(`${error.code}: ${error.message}\n`))
+  return new Response(
+    error.status,
+    error.code,
+    ['content-type', 'text/plain'],
+    textBody(`${error.code}: ${error.message}\n`),
+  )
 }

@@ -67,6 +67,7 @@ export class Mesh implements AsyncDisposable {
   controlPlane: ControlPlane
   readonly #options: ControlPlaneOptions
   readonly #servers: (http.Server | net.Server)[] = []
+  readonly #apps = new Map<string, http.Server | net.Server>()
   readonly #states: StateFolder[] = []
 
   private constructor(folder: string, documents: string, controlPlane: ControlPlane, options: ControlPlaneOptions) {
@@ -110,9 +111,15 @@ export class Mesh implements AsyncDisposable {
 
   /** Replaces the policies file; resolves when every sidecar is on the new revision. */
   async setPolicies(yaml: string): Promise<void> {
+    await this.addDocument('policies.yaml', yaml)
+  }
+
+  /** Writes one more file of documents, or replaces one; `effective`: a change of policy is expected. */
+  async addDocument(file: string, yaml: string, effective = true): Promise<void> {
     const before = this.controlPlane.cache.revision
-    writeFileSync(join(this.documents, 'policies.yaml'), yaml)
-    await eventually(() => this.controlPlane.cache.revision > before, 'the control plane reads the change')
+    writeFileSync(join(this.documents, file), yaml)
+    if (!effective) return
+    await eventually(() => this.controlPlane.cache.revision > before, `the control plane reads ${file}`)
     await this.settled()
   }
 
@@ -130,6 +137,13 @@ export class Mesh implements AsyncDisposable {
 
   async ready(): Promise<void> {
     await eventually(() => [...this.workloads.values()].every((w) => w.running.ready().ready), 'all sidecars are ready')
+  }
+
+  /** The application goes; its sidecar stays. */
+  async stopApp(name: string): Promise<void> {
+    const app = this.#apps.get(name)
+    if (app instanceof http.Server) app.closeAllConnections()
+    await new Promise<void>((resolve) => app?.close(() => resolve()))
   }
 
   async stopControlPlane(): Promise<void> {
@@ -172,6 +186,7 @@ export class Mesh implements AsyncDisposable {
       server.listen(appPort, address)
       await once(server, 'listening')
       this.#servers.push(server)
+      this.#apps.set(spec.name, server)
     }
     let held: StateFolder | undefined
     const open = async (): Promise<void> => {
@@ -181,12 +196,25 @@ export class Mesh implements AsyncDisposable {
       this.#states.push(folder)
       const options = parseProxyOptions(
         [
-          '--workload', `${namespace}/${spec.name}`,
-          '--control-plane', `127.0.0.1:${this.controlPlane.ports.stream}`,
-          '--trust-bundle', 'unused',
-          '--address', address,
-          ...(spec.app !== undefined || spec.tcp !== undefined ? ['--inbound', `${address}:${servicePort}=${address}:${appPort}`] : []),
-          '--outbound', `${address}:0`, '--admin', `${address}:0`, '--metrics', `${address}:0`, '--health', `${address}:0`,
+          '--workload',
+          `${namespace}/${spec.name}`,
+          '--control-plane',
+          `127.0.0.1:${this.controlPlane.ports.stream}`,
+          '--trust-bundle',
+          'unused',
+          '--address',
+          address,
+          ...(spec.app !== undefined || spec.tcp !== undefined
+            ? ['--inbound', `${address}:${servicePort}=${address}:${appPort}`]
+            : []),
+          '--outbound',
+          `${address}:0`,
+          '--admin',
+          `${address}:0`,
+          '--metrics',
+          `${address}:0`,
+          '--health',
+          `${address}:0`,
         ],
         {},
       )
@@ -195,7 +223,8 @@ export class Mesh implements AsyncDisposable {
         log: silentLog,
         setLogLevel: () => {},
         rootPem: this.controlPlane.trustBundlePem,
-        token: () => this.controlPlane.tokens.make({ namespace, serviceAccount: spec.name }, this.controlPlane.trustDomain),
+        token: () =>
+          this.controlPlane.tokens.make({ namespace, serviceAccount: spec.name }, this.controlPlane.trustDomain),
         state: folder,
         stdout: { write: (bytes, done) => done(null, bytes.length) },
       })
@@ -289,7 +318,11 @@ export function call(
         const chunks: Buffer[] = []
         response.on('data', (chunk: Buffer) => chunks.push(chunk))
         response.on('end', () =>
-          resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks).toString() }),
+          resolve({
+            status: response.statusCode ?? 0,
+            headers: response.headers,
+            body: Buffer.concat(chunks).toString(),
+          }),
         )
         response.on('error', reject)
       },

@@ -11,7 +11,10 @@ export interface Recorder extends AsyncDisposable {
 }
 
 /** Answers each complete request with `answer`; records all it reads. */
-export async function startRecorder(answer = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok', host = '127.0.0.1'): Promise<Recorder> {
+export async function startRecorder(
+  answer = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok',
+  host = '127.0.0.1',
+): Promise<Recorder> {
   let text = ''
   let count = 0
   const sockets = new Set<net.Socket>()

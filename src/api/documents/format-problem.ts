@@ -25,7 +25,8 @@ export function formatProblem(problem: Problem, { text, colors = false }: Format
 }
 
 function sentence({ message, path, expected, suggestion }: Problem): string {
-  let words = path === '' || message.includes(`"${path}"`) ? printable(message) : `${printable(path)}: ${printable(message)}`
+  let words =
+    path === '' || message.includes(`"${path}"`) ? printable(message) : `${printable(path)}: ${printable(message)}`
   if (expected !== undefined) words += `; expected ${printable(expected)}`
   if (suggestion !== undefined) words += `; did you mean ${printable(suggestion)}?`
   return words
@@ -33,7 +34,7 @@ function sentence({ message, path, expected, suggestion }: Problem): string {
 
 // What comes from a file must not steer the terminal.
 function printable(text: string): string {
-  return text.replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029]/g, ' ')
+  return text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, ' ')
 }
 
 function cut(line: string, at: number): { shown: string; caret: number } {

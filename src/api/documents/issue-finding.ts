@@ -1,6 +1,7 @@
 // What zod found, in the words that a person reads.
 import type { z } from 'zod'
 import { expectation, type JsonSchema, schemaAt } from '../policy/json-schema.ts'
+import { quote } from '../policy/quote.ts'
 import { closest } from './closest.ts'
 import type { Finding, Path } from './problem.ts'
 
@@ -17,12 +18,12 @@ export function issueMessage(issue: z.core.$ZodRawIssue): string {
   if (issue.input === undefined && issue.code !== 'custom') return `missing field "${String(issue.path?.at(-1) ?? '')}"`
   switch (issue.code) {
     case 'invalid_type':
-      if (issue.expected === 'int') return `${valueText(issue.input)} is not a whole number`
+      if (issue.expected === 'int') return `${quote(issue.input)} is not a whole number`
       return typeText(issue.input)
     case 'invalid_value':
       // Of another type than all that is allowed: that is the mistake, not the value.
       return issue.values.some((value) => typeof value === typeof issue.input)
-        ? `${valueText(issue.input)} is not known here`
+        ? `${quote(issue.input)} is not known here`
         : typeText(issue.input)
     case 'too_small':
     case 'too_big':
@@ -30,7 +31,7 @@ export function issueMessage(issue: z.core.$ZodRawIssue): string {
     case 'invalid_key':
       return issue.issues[0]?.message ?? 'this key is not accepted'
     default:
-      return `${valueText(issue.input)} is not accepted here`
+      return `${quote(issue.input)} is not accepted here`
   }
 }
 
@@ -41,11 +42,23 @@ export function findingsOf(issue: z.core.$ZodIssue, root: JsonSchema): PathFindi
   const schema = schemaAt(root, path)
   if (issue.code === 'custom') {
     const expected: unknown = issue.params?.['expected']
-    return [{ path, atKey: false, finding: { code: 'rule', message: issue.message, ...(typeof expected === 'string' && { expected }) } }]
+    return [
+      {
+        path,
+        atKey: false,
+        finding: { code: 'rule', message: issue.message, ...(typeof expected === 'string' && { expected }) },
+      },
+    ]
   }
   const expected = issue.code === 'invalid_key' || schema === undefined ? undefined : expectation(schema)
   const suggestion = suggest(issue.input, schema)
-  return [{ path, atKey: issue.code === 'invalid_key', finding: { code: codeOf(issue), message: issue.message, expected, suggestion } }]
+  return [
+    {
+      path,
+      atKey: issue.code === 'invalid_key',
+      finding: { code: codeOf(issue), message: issue.message, expected, suggestion },
+    },
+  ]
 }
 
 /** A field that the kind does not have. */
@@ -53,8 +66,13 @@ export function unknownField(path: Path, root: JsonSchema, severity: Finding['se
   const name = String(path.at(-1))
   const known = Object.keys(schemaAt(root, path.slice(0, -1))?.properties ?? {})
   const suggestion = closest(name, known)
-  const expected = suggestion === undefined && known.length > 0 && known.length <= 12 ? `one of ${known.join(', ')}` : undefined
-  return { path, atKey: true, finding: { severity, code: 'unknown-field', message: `unknown field "${name}"`, expected, suggestion } }
+  const expected =
+    suggestion === undefined && known.length > 0 && known.length <= 12 ? `one of ${known.join(', ')}` : undefined
+  return {
+    path,
+    atKey: true,
+    finding: { severity, code: 'unknown-field', message: `unknown field "${name}"`, expected, suggestion },
+  }
 }
 
 function codeOf(issue: z.core.$ZodIssue): string {
@@ -71,7 +89,9 @@ function codeOf(issue: z.core.$ZodIssue): string {
 }
 
 function suggest(input: unknown, schema: JsonSchema | undefined): string | undefined {
-  const words = schema?.enum?.filter((word) => typeof word === 'string') ?? (typeof schema?.const === 'string' ? [schema.const] : [])
+  const words =
+    schema?.enum?.filter((word) => typeof word === 'string') ??
+    (typeof schema?.const === 'string' ? [schema.const] : [])
   if (typeof input === 'string') {
     const isNumber = schema?.type === 'integer' || schema?.type === 'number'
     if (isNumber && input.trim() !== '' && Number.isFinite(Number(input))) return String(Number(input))
@@ -80,25 +100,18 @@ function suggest(input: unknown, schema: JsonSchema | undefined): string | undef
   }
   if (schema?.type !== 'string' || input === undefined || input === null || !isPrimitive(input)) return undefined
   // Quotes make no duration of a number: it lacks the unit.
-  return words.length === 0 && schema.format !== 'duration-gep2257' ? JSON.stringify(String(input)) : undefined
+  return words.length === 0 && schema.format !== 'duration-gep2257' ? JSON.stringify(quote(input)) : undefined
 }
 
 function isPrimitive(value: unknown): boolean {
   return typeof value !== 'object' || value === null
 }
 
-function valueText(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}...` : value)
-  if (value === null) return 'no value'
-  if (Array.isArray(value)) return 'a list'
-  return typeof value === 'object' ? 'a map' : String(value)
-}
-
 function typeText(value: unknown): string {
   if (value === null) return 'no value'
   if (Array.isArray(value)) return 'a list stands here'
   if (typeof value === 'object') return 'a map stands here'
-  return `${valueText(value)} is a ${typeof value}`
+  return `${quote(value)} is a ${typeof value}`
 }
 
 function sizeText(issue: z.core.$ZodRawIssue<z.core.$ZodIssueTooBig | z.core.$ZodIssueTooSmall>): string {
@@ -106,5 +119,5 @@ function sizeText(issue: z.core.$ZodRawIssue<z.core.$ZodIssueTooBig | z.core.$Zo
   const limit = issue.code === 'too_big' ? `at most ${issue.maximum}` : `at least ${issue.minimum}`
   if (Array.isArray(input)) return input.length === 0 ? 'the list is empty' : `${input.length} items; ${limit}`
   if (typeof input === 'string') return input === '' ? 'the text is empty' : `${input.length} characters; ${limit}`
-  return `${valueText(input)} is too ${issue.code === 'too_big' ? 'large' : 'small'}`
+  return `${quote(input)} is too ${issue.code === 'too_big' ? 'large' : 'small'}`
 }

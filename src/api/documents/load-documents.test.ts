@@ -19,11 +19,11 @@ function linesOf(text: string): string[] {
 
 const badTexts: Record<string, [text: string, ...lines: string[]]> = {
   'cut off in a key': [`${policy}  retry`, 'x.yaml:6:3: error: "retry" has no ":": half-written?; expected key: value'],
-  'cut off in braces': [
-    `${policy}  retry: {attempts: 2`,
-    'x.yaml:6:22: error: a closing } is missing: half-written?',
+  'cut off in braces': [`${policy}  retry: {attempts: 2`, 'x.yaml:6:22: error: a closing } is missing: half-written?'],
+  'cut off in quotes': [
+    `${policy}  retry: {perTryTimeout: "2`,
+    'x.yaml:6:28: error: a quote is never closed: half-written?',
   ],
-  'cut off in quotes': [`${policy}  retry: {perTryTimeout: "2`, 'x.yaml:6:28: error: a quote is never closed: half-written?'],
   'cut off before the spec': [
     'apiVersion: outrigger.dev/v1alpha1\nkind: BackendPolicy\nmetadata:\n  name: web\nspec:\n',
     'x.yaml:5:1: error: spec: no value; expected a map',
@@ -48,7 +48,7 @@ const badTexts: Record<string, [text: string, ...lines: string[]]> = {
   'a list': ['- a\n- b\n', `x.yaml:1:1: ${notMap}`],
   'a text': ['hello\n', `x.yaml:1:1: ${notMap}`],
   'an explicit null': ['--- null\n', `x.yaml:1:5: ${notMap}`],
-  '__proto__': [`${service}__proto__: {polluted: true}\n`, 'x.yaml:5:1: error: key "__proto__" is not accepted anywhere'],
+  __proto__: [`${service}__proto__: {polluted: true}\n`, 'x.yaml:5:1: error: key "__proto__" is not accepted anywhere'],
   'constructor among labels': [
     'apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\n  labels:\n    constructor: x\n',
     'x.yaml:6:5: error: key "constructor" is not accepted anywhere',
@@ -63,18 +63,21 @@ const badTexts: Record<string, [text: string, ...lines: string[]]> = {
     'apiVersion: networking.istio.io/v1\nkind: VirtualService\n',
     `x.yaml:2:7: error: kind: unknown kind "VirtualService"; expected ${allKinds}; did you mean HTTPRoute?`,
   ],
-  'kind that every object has': ['kind: toString\n', `x.yaml:1:7: error: kind: unknown kind "toString"; expected ${allKinds}`],
+  'kind that every object has': [
+    'kind: toString\n',
+    `x.yaml:1:7: error: kind: unknown kind "toString"; expected ${allKinds}`,
+  ],
   'another version': [
     'apiVersion: gateway.networking.k8s.io/v1beta1\nkind: HTTPRoute\nmetadata: {name: x}\n',
     'x.yaml:1:13: error: apiVersion: HTTPRoute of apiVersion "gateway.networking.k8s.io/v1beta1" is not known; ' +
       'did you mean gateway.networking.k8s.io/v1?',
   ],
-  'no version': [
-    'kind: Service\nmetadata: {name: x}\n',
-    'x.yaml:1:1: error: missing field "apiVersion"; expected v1',
-  ],
+  'no version': ['kind: Service\nmetadata: {name: x}\n', 'x.yaml:1:1: error: missing field "apiVersion"; expected v1'],
   'alias without anchor': ['a: *x\n', 'x.yaml:1:4: error: alias *x has no anchor &x before it'],
-  'alias to itself': ['a: &a\n  b: *a\n', 'x.yaml:2:6: error: alias *a stands inside what it names: it would never end'],
+  'alias to itself': [
+    'a: &a\n  b: *a\n',
+    'x.yaml:2:6: error: alias *a stands inside what it names: it would never end',
+  ],
   'alias bomb': [
     ['a: &a [x,x,x,x,x]', 'b: &b [*a,*a,*a,*a,*a]', 'c: &c [*b,*b,*b,*b,*b]', 'd: [*c,*c,*c,*c,*c]'].join('\n'),
     'x.yaml:1:1: error: aliases repeat more than 100 times what they name',
@@ -88,14 +91,20 @@ const badTexts: Record<string, [text: string, ...lines: string[]]> = {
     'a: !!binary aGVsbG8=\n',
     'x.yaml:1:13: error: tag tag:yaml.org,2002:binary is not accepted; expected no tag',
   ],
-  'two colons': ['a: b: c\n', 'x.yaml:1:4: error: a second ": " in one line; expected quotes around a text that holds ": "'],
+  'two colons': [
+    'a: b: c\n',
+    'x.yaml:1:4: error: a second ": " in one line; expected quotes around a text that holds ": "',
+  ],
   'reserved character': [
     'a: @x\n',
     'x.yaml:1:4: error: plain value cannot start with reserved character @; expected quotes around the text',
   ],
   'key that is a map': ['? {a: 1}\n: 2\n', 'x.yaml:1:3: error: a key must be plain text'],
   'merge of a number': ['<<: 1\n', 'x.yaml:1:1: error: merge sources must be maps or map aliases'],
-  'YAML 1.1': ['%YAML 1.1\n---\nkind: yes\n', 'x.yaml:2:1: error: YAML 1.1 is not read; expected YAML 1.2, without %YAML'],
+  'YAML 1.1': [
+    '%YAML 1.1\n---\nkind: yes\n',
+    'x.yaml:2:1: error: YAML 1.1 is not read; expected YAML 1.2, without %YAML',
+  ],
   indentation: ['a:\n  b: 1\n c: 2\n', 'x.yaml:3:1: error: all mapping items must start at the same column'],
   'the same document twice': [
     `${service}---\n${service}`,
@@ -124,7 +133,10 @@ describe('a bad text is refused with its place', () => {
 })
 
 const badBytes: Record<string, [bytes: Uint8Array, line: string]> = {
-  'an executable': [Uint8Array.of(0x7f, 0x45, 0x4c, 0x46, 0, 1), 'the file is binary (NUL byte at offset 4); expected UTF-8 text'],
+  'an executable': [
+    Uint8Array.of(0x7f, 0x45, 0x4c, 0x46, 0, 1),
+    'the file is binary (NUL byte at offset 4); expected UTF-8 text',
+  ],
   'UTF-16': [Uint8Array.of(0xff, 0xfe, 0x61, 0), 'the file is UTF-16; expected UTF-8 text'],
   'Latin-1': [Uint8Array.of(0x61, 0x3a, 0x20, 0xe9), 'the file is not UTF-8 text; expected UTF-8 text'],
   'one byte too many': [
@@ -137,7 +149,10 @@ describe('bytes that are no policy are refused', () => {
   for (const [name, [bytes, line]] of Object.entries(badBytes)) {
     test(name, () => {
       const { problems, unidentified } = loadDocuments([{ path: 'x.yaml', bytes }])
-      assert.deepEqual(problems.map((problem) => formatProblem(problem)), [`x.yaml:1:1: error: ${line}`])
+      assert.deepEqual(
+        problems.map((problem) => formatProblem(problem)),
+        [`x.yaml:1:1: error: ${line}`],
+      )
       assert.equal(unidentified, true)
     })
   }
@@ -157,7 +172,10 @@ test('all problems of all files come at once, in the order of files and lines, a
     problems.map(({ file, line, code }) => `${file}:${line} ${code}`),
     ['a.yaml:6 unknown-field', 'a.yaml:7 wrong-value', 'b.yaml:1 not-a-map', 'b.yaml:4 yaml-syntax'],
   )
-  assert.deepEqual(documents.map(({ kind, namespace, name }) => `${kind} ${namespace}/${name}`), ['Service default/web', 'Service default/orders'])
+  assert.deepEqual(
+    documents.map(({ kind, namespace, name }) => `${kind} ${namespace}/${name}`),
+    ['Service default/web', 'Service default/orders'],
+  )
 })
 
 test('what was refused is named, so that others do not call it missing', () => {
@@ -171,16 +189,21 @@ test('of two documents of one name the first is taken, even in another file', ()
     { path: 'a.yaml', text: service },
     { path: 'b.yaml', text: `# copy\n${service}` },
   ])
-  assert.deepEqual(documents.map(({ origin }) => origin), [{ file: 'a.yaml', line: 1, column: 1 }])
+  assert.deepEqual(
+    documents.map(({ origin }) => origin),
+    [{ file: 'a.yaml', line: 1, column: 1 }],
+  )
   assert.match(problems[0]!.message, /the first is at a\.yaml:3:18$/)
 })
 
 test('a bare word that kubectl takes for a boolean is a warning, in quotes it is none', () => {
-  const text = 'apiVersion: outrigger.dev/v1alpha1\nkind: TelemetryPolicy\nmetadata: {name: x}\nspec:\n  accessLog: Off\n'
+  const text =
+    'apiVersion: outrigger.dev/v1alpha1\nkind: TelemetryPolicy\nmetadata: {name: x}\nspec:\n  accessLog: Off\n'
   const bare = loadDocuments([{ path: 'x.yaml', text }])
-  assert.deepEqual(bare.problems.map((problem) => formatProblem(problem)), [
-    'x.yaml:5:14: warning: kubectl reads the bare word Off as a boolean; did you mean "Off"?',
-  ])
+  assert.deepEqual(
+    bare.problems.map((problem) => formatProblem(problem)),
+    ['x.yaml:5:14: warning: kubectl reads the bare word Off as a boolean; did you mean "Off"?'],
+  )
   assert.equal(bare.documents.length, 1)
   assert.deepEqual(linesOf(text.replace('Off', '"Off"')), [])
 })
@@ -189,8 +212,12 @@ test('comments, empty documents, anchors, merges, JSON and a byte order mark are
   assert.deepEqual(linesOf('# none\n'), [])
   assert.deepEqual(linesOf('---\n---\n# x\n---\n'), [])
   assert.deepEqual(linesOf(`\uFEFF${service}`), [])
-  assert.deepEqual(linesOf(JSON.stringify({ apiVersion: 'v1', kind: 'Service', metadata: { name: 'a' }, spec: {} })), [])
-  const text = 'apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  labels: &l {app: x}\n  annotations:\n    <<: *l\n    b: c\n'
+  assert.deepEqual(
+    linesOf(JSON.stringify({ apiVersion: 'v1', kind: 'Service', metadata: { name: 'a' }, spec: {} })),
+    [],
+  )
+  const text =
+    'apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  labels: &l {app: x}\n  annotations:\n    <<: *l\n    b: c\n'
   const { documents, problems } = loadDocuments([{ path: 'x.yaml', text }])
   assert.deepEqual(problems, [])
   assert.deepEqual(documents[0]?.value.metadata.annotations, { app: 'x', b: 'c' })

@@ -57,7 +57,10 @@ function loadFile(file: SourceFile, results: Results): Problem[] {
   }
   const { trees, problems, incomplete } = parseYaml(file.path, text)
   results.unidentified ||= incomplete
-  return [...problems, ...trees.flatMap((tree) => expandLists({ ...tree, file: file.path }).flatMap((raw) => load(raw, results)))]
+  return [
+    ...problems,
+    ...trees.flatMap((tree) => expandLists({ ...tree, file: file.path }).flatMap((raw) => load(raw, results))),
+  ]
 }
 
 function load(raw: FileDocument, results: Results): Problem[] {
@@ -106,5 +109,13 @@ function checkTwin(
 
 function tooMany(next: Problem, count: number): Problem {
   const message = `${count - problemsPerFileMax} more problems in this file are not listed`
-  return { severity: next.severity, code: 'too-many-problems', file: next.file, line: next.line, column: next.column, path: '', message }
+  return {
+    severity: next.severity,
+    code: 'too-many-problems',
+    file: next.file,
+    line: next.line,
+    column: next.column,
+    path: '',
+    message,
+  }
 }

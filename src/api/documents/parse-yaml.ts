@@ -1,8 +1,8 @@
-import { Composer, isScalar, LineCounter, type Node, Parser, type Document as YamlDocument, type YAMLError } from 'yaml'
+import { Composer, isScalar, LineCounter, type Node, Parser, type YAMLError, type Document as YamlDocument } from 'yaml'
 import type { Place } from './document.ts'
 import type { Finding, Path, Problem } from './problem.ts'
-import { checkStructure } from './yaml-structure.ts'
 import { offsetAt } from './yaml-place.ts'
+import { checkStructure } from './yaml-structure.ts'
 
 /** One YAML document of a file: its value, and where each part of it stands. */
 export interface YamlTree {
@@ -44,7 +44,11 @@ export function parseYaml(file: string, text: string): ParsedYaml {
     tellSyntax(faults, text, placeOf, tell)
     const { yaml } = document.directives ?? {}
     if (yaml?.explicit && yaml.version !== '1.2') {
-      tell(document.range[0], { code: 'yaml-syntax', message: `YAML ${yaml.version} is not read`, expected: 'YAML 1.2, without %YAML' })
+      tell(document.range[0], {
+        code: 'yaml-syntax',
+        message: `YAML ${yaml.version} is not read`,
+        expected: 'YAML 1.2, without %YAML',
+      })
       incomplete = true
       continue
     }

@@ -43,7 +43,12 @@ const foreignKinds: Readonly<Record<string, Kind>> = {
 /** Checks one value against the schema of the kind that it names. */
 export function readDocument(raw: RawDocument): ReadDocument {
   const { value } = raw
-  if (!isRecord(value)) return refuse([], { code: 'not-a-map', message: 'the document is not a map', expected: 'apiVersion, kind, metadata, spec' })
+  if (!isRecord(value))
+    return refuse([], {
+      code: 'not-a-map',
+      message: 'the document is not a map',
+      expected: 'apiVersion, kind, metadata, spec',
+    })
   const kind = value['kind']
   if (typeof kind !== 'string') return refuse(['kind'], missing('kind', kind))
   if (!isKind(kind)) return refuse(['kind'], unknownKind(kind))
@@ -98,14 +103,20 @@ function refuse(path: Path, finding: PathFinding['finding']): ReadDocument {
 }
 
 function missing(field: string, value: unknown): PathFinding['finding'] {
-  if (value === undefined) return { code: 'missing-field', message: `missing field "${field}"`, expected: `one of ${kindNames.join(', ')}` }
+  if (value === undefined)
+    return { code: 'missing-field', message: `missing field "${field}"`, expected: `one of ${kindNames.join(', ')}` }
   return { code: 'wrong-type', message: `${JSON.stringify(value).slice(0, 40)} is not a string`, expected: 'a string' }
 }
 
 function unknownKind(kind: string): PathFinding['finding'] {
   const foreign = Object.hasOwn(foreignKinds, kind) ? foreignKinds[kind] : undefined
   const suggestion = foreign ?? closest(kind, kindNames)
-  return { code: 'unknown-kind', message: `unknown kind "${kind.slice(0, 80)}"`, expected: `one of ${kindNames.join(', ')}`, suggestion }
+  return {
+    code: 'unknown-kind',
+    message: `unknown kind "${kind.slice(0, 80)}"`,
+    expected: `one of ${kindNames.join(', ')}`,
+    suggestion,
+  }
 }
 
 function wrongApiVersion(kind: Kind, right: string, found: unknown): PathFinding['finding'] {

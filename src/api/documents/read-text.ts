@@ -18,7 +18,8 @@ export function readText(file: SourceFile): string | Problem {
       expected: 'a smaller file: split it at its "---" lines',
     })
   }
-  if ('text' in file) return file.text.includes('\0') ? binary(file, file.text.indexOf('\0')) : checkEmpty(file, file.text)
+  if ('text' in file)
+    return file.text.includes('\0') ? binary(file, file.text.indexOf('\0')) : checkEmpty(file, file.text)
   const [first, second] = file.bytes
   if ((first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff)) {
     return refuse(file, 'not-utf8', 'the file is UTF-16', { expected: 'UTF-8 text' })

@@ -27,7 +27,9 @@ const forbiddenKeys = new Set(['__proto__', 'constructor', 'prototype'])
 const ambiguous = /^(y|yes|n|no|on|off)$/i
 
 // Tags of values that JSON has too; any other makes an object of the language.
-const jsonTags = new Set(['str', 'int', 'float', 'bool', 'null', 'map', 'seq'].map((name) => `tag:yaml.org,2002:${name}`))
+const jsonTags = new Set(
+  ['str', 'int', 'float', 'bool', 'null', 'map', 'seq'].map((name) => `tag:yaml.org,2002:${name}`),
+)
 
 /** Looks at every node of one YAML document, in the order of the text. */
 export function checkStructure(root: Node | null, lineOf: (offset: number) => number): Structure {
@@ -44,15 +46,20 @@ export function checkStructure(root: Node | null, lineOf: (offset: number) => nu
   }
 
   function visit(node: unknown, depth: number): void {
-    if (isAlias(node)) return visitAlias(node)
+    if (isAlias(node)) {
+      visitAlias(node)
+      return
+    }
     checkTag(node)
     if (isScalar(node)) {
       if (node.anchor !== undefined) anchors.set(node.anchor, node)
-      return warnAmbiguous(node)
+      warnAmbiguous(node)
+      return
     }
     if (!isMap(node) && !isSeq(node)) return
     if (depth > nestingMax) {
-      return broken(node, { code: 'too-deep', message: `nested more than ${nestingMax} levels deep` })
+      broken(node, { code: 'too-deep', message: `nested more than ${nestingMax} levels deep` })
+      return
     }
     if (node.anchor !== undefined) anchors.set(node.anchor, node)
     open.add(node)
@@ -84,10 +91,14 @@ export function checkStructure(root: Node | null, lineOf: (offset: number) => nu
   function checkKey(key: string, node: Scalar, seen: Map<unknown, number>): void {
     const first = seen.get(key)
     if (first !== undefined && key !== '<<') {
-      tell(node, { code: 'duplicate-key', message: `key "${key}" is here a second time; the first is in line ${lineOf(first)}` })
+      tell(node, {
+        code: 'duplicate-key',
+        message: `key "${key}" is here a second time; the first is in line ${lineOf(first)}`,
+      })
     }
     if (first === undefined) seen.set(key, startOf(node))
-    if (forbiddenKeys.has(key)) broken(node, { code: 'forbidden-key', message: `key "${key}" is not accepted anywhere` })
+    if (forbiddenKeys.has(key))
+      broken(node, { code: 'forbidden-key', message: `key "${key}" is not accepted anywhere` })
   }
 
   function visitAlias(node: Alias): void {

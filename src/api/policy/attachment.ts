@@ -25,7 +25,10 @@ export function targetRefs<K extends TargetKind>(...kinds: [K, ...K[]]) {
   const routes = kinds.some((kind) => kind === 'HTTPRoute')
   const ref = z
     .strictObject({
-      group: z.string().optional().describe('API group of the kind. Default: the group that the kind has ("" for Service).'),
+      group: z
+        .string()
+        .optional()
+        .describe('API group of the kind. Default: the group that the kind has ("" for Service).'),
       kind: z.enum(kinds).describe('Kind of the target.'),
       name: objectName().describe("Name of the target, in the policy's own namespace."),
       sectionName: z

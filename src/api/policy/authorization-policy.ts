@@ -3,6 +3,7 @@ import { policyMode, selector, targetRefs } from './attachment.ts'
 import { countSet, crossField } from './cross-field.ts'
 import { strictDocument } from './document.ts'
 import { ipBlock, port, token } from './fields.ts'
+import { quote } from './quote.ts'
 
 /** Most values of one list of a rule. */
 export const authorizationValuesMax = 256
@@ -15,19 +16,28 @@ function wildcard(what: string, isWell: (text: string) => boolean) {
     .string()
     .min(1)
     .max(1024)
-    .refine((text) => !text.slice(1, -1).includes('*') && text !== '**' && !(text.length > 1 && text.startsWith('*') && text.endsWith('*')), {
-      error: (issue) => `"${issue.input}": "*" stands at the end or at the beginning, once`,
-      abort: true,
-    })
-    .refine(isWell, { error: (issue) => `"${issue.input}" is not ${what}` })
+    .refine(
+      (text) =>
+        !text.slice(1, -1).includes('*') &&
+        text !== '**' &&
+        !(text.length > 1 && text.startsWith('*') && text.endsWith('*')),
+      {
+        error: (issue) => `${quote(issue.input)}: "*" stands at the end or at the beginning, once`,
+        abort: true,
+      },
+    )
+    .refine(isWell, { error: (issue) => `${quote(issue.input)} is not ${what}` })
 }
 
 const principal = () =>
-  wildcard('a SPIFFE id such as spiffe://cluster.local/ns/shop/sa/web, "*" allowed at the end or the beginning', (text) =>
-    text.startsWith('*') || 'spiffe://'.startsWith(text.replace(/\*$/, '')) || /^spiffe:\/\/[a-z0-9._-]+/.test(text),
+  wildcard(
+    'a SPIFFE id such as spiffe://cluster.local/ns/shop/sa/web, "*" allowed at the end or the beginning',
+    (text) =>
+      text.startsWith('*') || 'spiffe://'.startsWith(text.replace(/\*$/, '')) || /^spiffe:\/\/[a-z0-9._-]+/.test(text),
   )
 const namespace = () => wildcard('a namespace', (text) => /^[a-z0-9*-]+$/.test(text))
-const path = () => wildcard('a path: it begins with "/", or with "*"', (text) => text.startsWith('/') || text.startsWith('*'))
+const path = () =>
+  wildcard('a path: it begins with "/", or with "*"', (text) => text.startsWith('/') || text.startsWith('*'))
 const host = () => wildcard('a host, with or without port', (text) => /^[A-Za-z0-9.*:[\]-]+$/.test(text))
 const method = () =>
   z
@@ -35,7 +45,7 @@ const method = () =>
     .min(1)
     .max(64)
     .refine((text) => token.test(text) && !/[a-z*]/.test(text), {
-      error: (issue) => `"${issue.input}" is not a method: upper case, such as GET (methods are case-sensitive)`,
+      error: (issue) => `${quote(issue.input)} is not a method: upper case, such as GET (methods are case-sensitive)`,
     })
 
 const sourceFields = ['principals', 'notPrincipals', 'namespaces', 'notNamespaces', 'ipBlocks', 'notIpBlocks'] as const
@@ -53,7 +63,16 @@ const source = z
     error: 'an empty entry of from would match every caller; leave out from to mean that',
   })
 
-const operationFields = ['methods', 'notMethods', 'paths', 'notPaths', 'ports', 'notPorts', 'hosts', 'notHosts'] as const
+const operationFields = [
+  'methods',
+  'notMethods',
+  'paths',
+  'notPaths',
+  'ports',
+  'notPorts',
+  'hosts',
+  'notHosts',
+] as const
 
 const operation = z
   .strictObject({
@@ -83,7 +102,9 @@ const spec = z
     action: z
       .enum(['ALLOW', 'DENY'])
       .default('ALLOW')
-      .describe('DENY policies are looked at first. Where any ALLOW policy holds, what none of them allows is refused.'),
+      .describe(
+        'DENY policies are looked at first. Where any ALLOW policy holds, what none of them allows is refused.',
+      ),
     rules: z
       .array(rule)
       .max(64)

@@ -10,14 +10,21 @@ const count = () => z.int().min(1).max(4_294_967_295)
 const hash = z
   .strictObject({
     header: headerName().optional().describe('Hash of this request header.'),
-    cookie: z.string().min(1).max(256).regex(token, { error: 'not a cookie name (RFC 6265 token)' }).optional().describe('Hash of this cookie.'),
+    cookie: z
+      .string()
+      .min(1)
+      .max(256)
+      .regex(token, { error: 'not a cookie name (RFC 6265 token)' })
+      .optional()
+      .describe('Hash of this cookie.'),
     sourceIP: z.literal(true).optional().describe("Hash of the caller's address."),
   })
   .check(
     crossField<{ header?: string | undefined; cookie?: string | undefined; sourceIP?: true | undefined }>(
       ['header', 'cookie', 'sourceIP'],
       (value, report) => {
-        if (countSet(value, ['header', 'cookie', 'sourceIP']) !== 1) report('set exactly one of header, cookie, sourceIP')
+        if (countSet(value, ['header', 'cookie', 'sourceIP']) !== 1)
+          report('set exactly one of header, cookie, sourceIP')
       },
     ),
   )
@@ -31,10 +38,14 @@ const loadBalancer = z
     hash: hash.optional().describe('What ConsistentHash hashes.'),
   })
   .check(
-    crossField<{ algorithm: string; hash?: object | undefined }>(['algorithm', 'hash'], ({ algorithm, hash }, report) => {
-      if (algorithm === 'ConsistentHash' && hash === undefined) report('algorithm ConsistentHash needs hash')
-      if (algorithm !== 'ConsistentHash' && hash !== undefined) report(`hash does not belong to algorithm ${algorithm}`, ['hash'])
-    }),
+    crossField<{ algorithm: string; hash?: object | undefined }>(
+      ['algorithm', 'hash'],
+      ({ algorithm, hash }, report) => {
+        if (algorithm === 'ConsistentHash' && hash === undefined) report('algorithm ConsistentHash needs hash')
+        if (algorithm !== 'ConsistentHash' && hash !== undefined)
+          report(`hash does not belong to algorithm ${algorithm}`, ['hash'])
+      },
+    ),
   )
 
 const connectionPool = z.strictObject({
@@ -46,20 +57,32 @@ const connectionPool = z.strictObject({
     .optional()
     .describe("Most requests that wait for a connection. Default: the sidecar's."),
   requestsMax: count().optional().describe("Most requests in flight to the Service. Default: the sidecar's."),
-  requestsPerConnectionMax: count().optional().describe('Requests after which a connection is closed. Default: no limit.'),
+  requestsPerConnectionMax: count()
+    .optional()
+    .describe('Requests after which a connection is closed. Default: no limit.'),
   connectTimeout: positiveDuration().optional().describe("Time to connect, TLS included. Default: the sidecar's."),
-  idleTimeout: positiveDuration().optional().describe("Time after which an idle connection is closed. Default: the sidecar's."),
+  idleTimeout: positiveDuration()
+    .optional()
+    .describe("Time after which an idle connection is closed. Default: the sidecar's."),
 })
 
 const circuitBreaker = z.strictObject({
-  scope: z.enum(['Service', 'Endpoint']).default('Endpoint').describe('One breaker for the Service, or one for each endpoint.'),
+  scope: z
+    .enum(['Service', 'Endpoint'])
+    .default('Endpoint')
+    .describe('One breaker for the Service, or one for each endpoint.'),
   errorThresholdPercentage: z
     .int()
     .min(1)
     .max(100)
     .default(50)
     .describe('Share of failed requests in the window, in percent, at which the breaker opens (rejects).'),
-  volumeThreshold: z.int().min(1).max(1_000_000).default(10).describe('Requests in the window below which it never opens.'),
+  volumeThreshold: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(10)
+    .describe('Requests in the window below which it never opens.'),
   rollingWindow: positiveDuration().default('10s').describe('Time over which requests are counted.'),
   resetTimeout: positiveDuration().default('30s').describe('Time that it stays open before it lets one probe through.'),
 })
@@ -68,11 +91,24 @@ const outlierDetection = z.strictObject({
   consecutive5xxErrors: z.int().min(1).max(1_000_000).default(5).describe('Failures in a row that eject an endpoint.'),
   interval: positiveDuration().default('10s').describe('Time between two looks at ejected endpoints.'),
   baseEjectionTime: positiveDuration().default('30s').describe('First ejection; it grows with each further one.'),
-  maxEjectionPercent: z.int().min(0).max(100).default(10).describe('Most endpoints ejected at a time, in percent; one is always allowed.'),
+  maxEjectionPercent: z
+    .int()
+    .min(0)
+    .max(100)
+    .default(10)
+    .describe('Most endpoints ejected at a time, in percent; one is always allowed.'),
 })
 
 /** Conditions under which a try is repeated; the words of outrigger.proto. */
-export const retryConditions = ['connect-failure', 'reset', 'refused', 'timeout', '5xx', 'gateway-error', 'breaker-open'] as const
+export const retryConditions = [
+  'connect-failure',
+  'reset',
+  'refused',
+  'timeout',
+  '5xx',
+  'gateway-error',
+  'breaker-open',
+] as const
 
 const backoff = z
   .strictObject({
@@ -81,7 +117,8 @@ const backoff = z
   })
   .check(
     crossField<{ base: string; max?: string | undefined }>(['base', 'max'], ({ base, max }, report) => {
-      if (max !== undefined && durationMs(max) < durationMs(base)) report(`max (${max}) must not be shorter than base (${base})`, ['max'])
+      if (max !== undefined && durationMs(max) < durationMs(base))
+        report(`max (${max}) must not be shorter than base (${base})`, ['max'])
     }),
   )
 
@@ -107,7 +144,9 @@ const retry = z.strictObject({
     .optional()
     .describe('Methods that may be sent twice after bytes were sent. Default: GET, HEAD, OPTIONS, TRACE, PUT, DELETE.')
     .meta({ default: ['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'] }),
-  perTryTimeout: duration().optional().describe('Time of one try. 0s: none. Default: timeouts.backendRequest of the route.'),
+  perTryTimeout: duration()
+    .optional()
+    .describe('Time of one try. 0s: none. Default: timeouts.backendRequest of the route.'),
   backoff: backoff.optional().describe('Wait between tries.'),
   maxBodyBytes: z
     .int()
@@ -121,7 +160,12 @@ const retry = z.strictObject({
 const retryConstraint = z.strictObject({
   budget: z
     .strictObject({
-      percent: z.int().min(0).max(100).default(20).describe('Most retries, in percent of the requests in the interval.'),
+      percent: z
+        .int()
+        .min(0)
+        .max(100)
+        .default(20)
+        .describe('Most retries, in percent of the requests in the interval.'),
       interval: positiveDuration().default('10s').describe('Sliding time over which both are counted.'),
     })
     .prefault({})
@@ -154,12 +198,15 @@ const spec = z
       .describe('Retry budget. Default: 20 percent over 10s, at least 10 retries a second.'),
   })
   .check(
-    crossField<{ circuitBreaker?: { scope: string }[] | undefined }>(['circuitBreaker'], ({ circuitBreaker = [] }, report) => {
-      const [first, second] = circuitBreaker
-      if (first !== undefined && second !== undefined && first.scope === second.scope) {
-        report(`two breakers of scope ${second.scope}; one for each scope`, ['circuitBreaker', 1, 'scope'])
-      }
-    }),
+    crossField<{ circuitBreaker?: { scope: string }[] | undefined }>(
+      ['circuitBreaker'],
+      ({ circuitBreaker = [] }, report) => {
+        const [first, second] = circuitBreaker
+        if (first !== undefined && second !== undefined && first.scope === second.scope) {
+          report(`two breakers of scope ${second.scope}; one for each scope`, ['circuitBreaker', 1, 'scope'])
+        }
+      },
+    ),
   )
   .describe('How the callers of the targets behave.')
 

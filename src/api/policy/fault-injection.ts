@@ -4,6 +4,7 @@ import { countSet, crossField } from './cross-field.ts'
 import { strictDocument } from './document.ts'
 import { durationMs } from './duration.ts'
 import { duration, percentage, positiveDuration } from './fields.ts'
+import { quote } from './quote.ts'
 import { routeMatch } from './route-match.ts'
 
 const range = z
@@ -36,9 +37,12 @@ const abort = z
     reset: z.literal(true).optional().describe('Close the connection without an answer.'),
   })
   .check(
-    crossField<{ httpStatus?: number | undefined; reset?: true | undefined }>(['httpStatus', 'reset'], (value, report) => {
-      if (countSet(value, ['httpStatus', 'reset']) !== 1) report('set exactly one of httpStatus, reset')
-    }),
+    crossField<{ httpStatus?: number | undefined; reset?: true | undefined }>(
+      ['httpStatus', 'reset'],
+      (value, report) => {
+        if (countSet(value, ['httpStatus', 'reset']) !== 1) report('set exactly one of httpStatus, reset')
+      },
+    ),
   )
 
 const spec = z
@@ -48,11 +52,18 @@ const spec = z
       .optional()
       .describe('Outbound: callers of these Services or routes (sectionName: one rule) see the fault.'),
     selector: selector().optional().describe('Inbound: the selected workloads answer with the fault.'),
-    match: z.array(routeMatch).max(64).optional().describe('Requests that are affected: any one must hold. Default: every request.'),
+    match: z
+      .array(routeMatch)
+      .max(64)
+      .optional()
+      .describe('Requests that are affected: any one must hold. Default: every request.'),
     delay: delay.optional().describe('Holds requests back.'),
     abort: abort.optional().describe('Answers instead of the upstream; after the delay, if both are drawn.'),
     expiresAt: z.iso
-      .datetime({ offset: true, error: (issue) => `"${issue.input}" is not an RFC 3339 time such as 2030-01-31T12:00:00Z` })
+      .datetime({
+        offset: true,
+        error: (issue) => `${quote(issue.input)} is not an RFC 3339 time such as 2030-01-31T12:00:00Z`,
+      })
       .optional()
       .describe('RFC 3339 time after which the fault ends by itself. Default: never.'),
   })

@@ -3,6 +3,7 @@ import { isIP } from 'node:net'
 import { RE2JS } from 're2js'
 import { z } from 'zod'
 import { durationMs, durationMsMax, isDuration } from './duration.ts'
+import { quote } from './quote.ts'
 
 /** Longest regular expression, in characters; compiling stays well under a millisecond a pattern. */
 export const regexCharactersMax = 1024
@@ -14,7 +15,7 @@ export function duration() {
       if (!isDuration(text)) {
         context.addIssue({ code: 'custom', message: durationMessage(text), params: { expected: durationExpected } })
       } else if (durationMs(text) > durationMsMax) {
-        context.addIssue({ code: 'custom', message: `"${text}" is longer than the longest duration, 1193h` })
+        context.addIssue({ code: 'custom', message: `${quote(text)} is longer than the longest duration, 1193h` })
       }
     }),
     z.meta({ format: 'duration-gep2257', pattern: '^([0-9]{1,5}(h|m|s|ms)){1,4}$' }),
@@ -35,8 +36,8 @@ export function positiveDuration() {
 const durationExpected = 'a duration such as 250ms, 1m30s or 2h (h, m, s and ms, whole numbers, at most 5 digits)'
 
 function durationMessage(text: string): string {
-  if (/^[0-9]+$/.test(text)) return `"${text}" has no unit`
-  return `"${text}" is not a duration`
+  if (/^[0-9]+$/.test(text)) return `${quote(text)} has no unit`
+  return `${quote(text)} is not a duration`
 }
 
 /** Why the pattern is refused, or undefined when the linear engine takes it. */
@@ -62,7 +63,9 @@ export function objectName() {
     .string()
     .min(1)
     .max(253)
-    .regex(dnsSubdomain, { error: (issue) => `"${issue.input}" is not a name: lower-case letters, digits, "-" and "."` })
+    .regex(dnsSubdomain, {
+      error: (issue) => `${quote(issue.input)} is not a name: lower-case letters, digits, "-" and "."`,
+    })
 }
 
 /** Namespace: RFC 1123 label. */
@@ -71,7 +74,9 @@ export function namespaceName() {
     .string()
     .min(1)
     .max(63)
-    .regex(dnsLabel, { error: (issue) => `"${issue.input}" is not a namespace: lower-case letters, digits and "-"` })
+    .regex(dnsLabel, {
+      error: (issue) => `${quote(issue.input)} is not a namespace: lower-case letters, digits and "-"`,
+    })
 }
 
 /** TCP port that a peer can dial. */
@@ -98,7 +103,7 @@ export function headerName() {
     .string()
     .min(1)
     .max(256)
-    .regex(token, { error: (issue) => `"${issue.input}" is not a header name (RFC 9110 token)` })
+    .regex(token, { error: (issue) => `${quote(issue.input)} is not a header name (RFC 9110 token)` })
 }
 
 /** Header value. Line ends and NUL would split the head, so they are refused here and not only by the engine. */
@@ -107,7 +112,7 @@ export function headerValue() {
     .string()
     .min(1)
     .max(4096)
-    .regex(/^[^\x00-\x08\x0a-\x1f\x7f]*$/, { error: 'a header value cannot hold control characters' })
+    .regex(/^(?:\t|\P{Cc})*$/u, { error: 'a header value cannot hold control characters' })
 }
 
 /** Host name without wildcard and port. */
@@ -116,13 +121,13 @@ export function preciseHostname() {
     .string()
     .min(1)
     .max(253)
-    .regex(dnsSubdomain, { error: (issue) => `"${issue.input}" is not a host name` })
+    .regex(dnsSubdomain, { error: (issue) => `${quote(issue.input)} is not a host name` })
 }
 
 /** IP address or CIDR block. */
 export function ipBlock() {
   return z.string().refine(isIpBlock, {
-    error: (issue) => `"${issue.input}" is not an address or block such as 10.0.0.0/8, 192.0.2.7 or fd00::/8`,
+    error: (issue) => `${quote(issue.input)} is not an address or block such as 10.0.0.0/8, 192.0.2.7 or fd00::/8`,
   })
 }
 

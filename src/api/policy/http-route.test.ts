@@ -7,14 +7,22 @@ const parentRefs = [{ group: '', kind: 'Service', name: 'web', port: 80 }]
 const a = { name: 'a', port: 80 }
 
 function faults(spec: unknown): string[] {
-  const text = JSON.stringify({ apiVersion: 'gateway.networking.k8s.io/v1', kind: 'HTTPRoute', metadata: { name: 'r' }, spec })
+  const text = JSON.stringify({
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'HTTPRoute',
+    metadata: { name: 'r' },
+    spec,
+  })
   return loadDocuments([{ path: 'x', text }]).problems.map(({ path, message }) => `${path}: ${message}`)
 }
 
 const rule = (fields: object) => ({ parentRefs, rules: [fields] })
 const path = (type: string, value: string) => rule({ matches: [{ path: { type, value } }] })
 const filter = (...filters: object[]) => rule({ filters })
-const prefixRewrite = { type: 'URLRewrite', urlRewrite: { path: { type: 'ReplacePrefixMatch', replacePrefixMatch: '/x' } } }
+const prefixRewrite = {
+  type: 'URLRewrite',
+  urlRewrite: { path: { type: 'ReplacePrefixMatch', replacePrefixMatch: '/x' } },
+}
 const redirect = { type: 'RequestRedirect', requestRedirect: { scheme: 'https', statusCode: 301 } }
 
 test('an empty rule is Gateway API: everything, no backend', () => {
@@ -39,20 +47,32 @@ const good: Record<string, unknown> = {
           { path: { value: '/' }, queryParams: [{ type: 'RegularExpression', name: 'q', value: '^(a+)+$' }] },
         ],
         filters: [
-          { type: 'RequestHeaderModifier', requestHeaderModifier: { set: [{ name: 'x', value: 'y\tz' }], remove: ['b'] } },
+          {
+            type: 'RequestHeaderModifier',
+            requestHeaderModifier: { set: [{ name: 'x', value: 'y\tz' }], remove: ['b'] },
+          },
           { type: 'ResponseHeaderModifier', responseHeaderModifier: { add: [{ name: 'x', value: 'é' }] } },
-          { type: 'URLRewrite', urlRewrite: { hostname: 'b.test', path: { type: 'ReplaceFullPath', replaceFullPath: '/' } } },
+          {
+            type: 'URLRewrite',
+            urlRewrite: { hostname: 'b.test', path: { type: 'ReplaceFullPath', replaceFullPath: '/' } },
+          },
           { type: 'RequestMirror', requestMirror: { backendRef: a, percent: 0 } },
           { type: 'RequestMirror', requestMirror: { backendRef: a, fraction: { numerator: 1, denominator: 3 } } },
           { type: 'ExtensionRef', extensionRef: { group: 'outrigger.dev', kind: 'FaultInjection', name: 'slow' } },
         ],
-        backendRefs: [{ ...a, weight: 0 }, { ...a, namespace: 'other', filters: [{ type: 'RequestMirror', requestMirror: { backendRef: a } }] }],
+        backendRefs: [
+          { ...a, weight: 0 },
+          { ...a, namespace: 'other', filters: [{ type: 'RequestMirror', requestMirror: { backendRef: a } }] },
+        ],
         timeouts: { request: '0s', backendRequest: '5s' },
         retry: { codes: [400, 599], attempts: 0, backoff: '10ms' },
       },
     ],
   },
-  'prefix rewrite to nothing': filter({ type: 'URLRewrite', urlRewrite: { path: { type: 'ReplacePrefixMatch', replacePrefixMatch: '' } } }),
+  'prefix rewrite to nothing': filter({
+    type: 'URLRewrite',
+    urlRewrite: { path: { type: 'ReplacePrefixMatch', replacePrefixMatch: '' } },
+  }),
   'redirect alone': filter(redirect),
   'a Gateway parent (another controller has it)': { parentRefs: [{ name: 'edge' }] },
 }
@@ -67,9 +87,18 @@ const bad: Record<string, [spec: unknown, ...faults: string[]]> = {
     { parentRefs: [{ kind: 'Service', name: 'web' }] },
     'spec.parentRefs[0].group: a Service parent needs group: "" (without it Gateway API means its own group)',
   ],
-  'path without slash': [path('PathPrefix', 'api'), 'spec.rules[0].matches[0].path.value: path "api" must begin with "/"'],
-  'path that leaves': [path('Exact', '/a/../b'), 'spec.rules[0].matches[0].path.value: path "/a/../b" must not contain "/../"'],
-  'path with an encoded slash': [path('Exact', '/a%2Fb'), 'spec.rules[0].matches[0].path.value: path "/a%2Fb" must not contain "%2F"'],
+  'path without slash': [
+    path('PathPrefix', 'api'),
+    'spec.rules[0].matches[0].path.value: path "api" must begin with "/"',
+  ],
+  'path that leaves': [
+    path('Exact', '/a/../b'),
+    'spec.rules[0].matches[0].path.value: path "/a/../b" must not contain "/../"',
+  ],
+  'path with an encoded slash': [
+    path('Exact', '/a%2Fb'),
+    'spec.rules[0].matches[0].path.value: path "/a%2Fb" must not contain "%2F"',
+  ],
   'path with a blank': [
     path('Exact', '/a b'),
     'spec.rules[0].matches[0].path.value: path "/a b" has a character that must be percent-encoded',
@@ -87,10 +116,22 @@ const bad: Record<string, [spec: unknown, ...faults: string[]]> = {
     'spec.rules[0].matches[0].headers[0].value: regular expression of 1025 characters; at most 1024 are accepted',
   ],
   'header twice': [
-    rule({ matches: [{ headers: [{ name: 'A', value: '1' }, { name: 'a', value: '2' }] }] }),
+    rule({
+      matches: [
+        {
+          headers: [
+            { name: 'A', value: '1' },
+            { name: 'a', value: '2' },
+          ],
+        },
+      ],
+    }),
     'spec.rules[0].matches[0].headers[1].name: header "a" is matched twice; the second would never be read',
   ],
-  'method in lower case': [rule({ matches: [{ method: 'get' }] }), 'spec.rules[0].matches[0].method: "get" is not known here'],
+  'method in lower case': [
+    rule({ matches: [{ method: 'get' }] }),
+    'spec.rules[0].matches[0].method: "get" is not known here',
+  ],
   'line end in a header value': [
     filter({ type: 'RequestHeaderModifier', requestHeaderModifier: { add: [{ name: 'a', value: 'b\r\nc: d' }] } }),
     'spec.rules[0].filters[0].requestHeaderModifier.add[0].value: a header value cannot hold control characters',
@@ -106,11 +147,17 @@ const bad: Record<string, [spec: unknown, ...faults: string[]]> = {
     'spec.rules[0].filters[0].urlRewrite: urlRewrite does not belong to type RequestMirror',
   ],
   'filter twice': [
-    filter({ type: 'URLRewrite', urlRewrite: { hostname: 'a' } }, { type: 'URLRewrite', urlRewrite: { hostname: 'b' } }),
+    filter(
+      { type: 'URLRewrite', urlRewrite: { hostname: 'a' } },
+      { type: 'URLRewrite', urlRewrite: { hostname: 'b' } },
+    ),
     'spec.rules[0].filters[1].type: filter URLRewrite may stand only once',
   ],
-  'empty rewrite': [filter({ type: 'URLRewrite', urlRewrite: {} }), 'spec.rules[0].filters[0].urlRewrite: set hostname, path or both'],
-  CORS: [filter({ type: 'CORS' }), 'spec.rules[0].filters[0].type: filter CORS is not supported yet'],
+  'empty rewrite': [
+    filter({ type: 'URLRewrite', urlRewrite: {} }),
+    'spec.rules[0].filters[0].urlRewrite: set hostname, path or both',
+  ],
+  CORS: [filter({ type: 'CORS' }), 'spec.rules[0].filters[0].type: filter "CORS" is not supported yet'],
   'session persistence': [
     rule({ sessionPersistence: {} }),
     'spec.rules[0].sessionPersistence: sessionPersistence is not supported yet; use BackendPolicy loadBalancer.algorithm: ConsistentHash',
@@ -157,18 +204,27 @@ const bad: Record<string, [spec: unknown, ...faults: string[]]> = {
     'spec.rules[0].timeouts.backendRequest: "2000h" is longer than the longest duration, 1193h',
   ],
   'retried success': [rule({ retry: { codes: [200] } }), 'spec.rules[0].retry.codes[0]: 200 is too small'],
-  'backend without port': [rule({ backendRefs: [{ name: 'a' }] }), 'spec.rules[0].backendRefs[0].port: missing field "port"'],
+  'backend without port': [
+    rule({ backendRefs: [{ name: 'a' }] }),
+    'spec.rules[0].backendRefs[0].port: missing field "port"',
+  ],
   'backend that is no Service': [
     rule({ backendRefs: [{ ...a, kind: 'Bucket' }] }),
     'spec.rules[0].backendRefs[0].kind: "Bucket" is not known here',
   ],
   '17 rules': [{ parentRefs, rules: Array.from({ length: 17 }, () => ({})) }, 'spec.rules: 17 items; at most 16'],
-  '65 matches in a rule': [rule({ matches: Array.from({ length: 65 }, () => ({})) }), 'spec.rules[0].matches: 65 items; at most 64'],
+  '65 matches in a rule': [
+    rule({ matches: Array.from({ length: 65 }, () => ({})) }),
+    'spec.rules[0].matches: 65 items; at most 64',
+  ],
   '129 matches in all': [
     { parentRefs, rules: [50, 50, 29].map((length) => ({ matches: Array.from({ length }, () => ({})) })) },
     'spec.rules: 129 matches in all rules together; at most 128',
   ],
-  'two rules of one name': [{ parentRefs, rules: [{ name: 'a' }, { name: 'a' }] }, 'spec.rules[1].name: two rules are named "a"'],
+  'two rules of one name': [
+    { parentRefs, rules: [{ name: 'a' }, { name: 'a' }] },
+    'spec.rules[1].name: two rules are named "a"',
+  ],
 }
 
 describe('refused', () => {
@@ -179,9 +235,11 @@ describe('refused', () => {
 
 test('a rule over fields is told although another field is unknown, and not when its own fields are wrong', () => {
   const timeouts = { request: '1s', backendRequest: '2s', idle: '1s' }
-  assert.deepEqual(faults(rule({ timeouts })).map((fault) => fault.split(':')[0]), [
-    'spec.rules[0].timeouts.backendRequest',
-    'spec.rules[0].timeouts.idle',
+  assert.deepEqual(
+    faults(rule({ timeouts })).map((fault) => fault.split(':')[0]),
+    ['spec.rules[0].timeouts.backendRequest', 'spec.rules[0].timeouts.idle'],
+  )
+  assert.deepEqual(faults(rule({ timeouts: { request: '1', backendRequest: '2s' } })), [
+    'spec.rules[0].timeouts.request: "1" has no unit',
   ])
-  assert.deepEqual(faults(rule({ timeouts: { request: '1', backendRequest: '2s' } })), ['spec.rules[0].timeouts.request: "1" has no unit'])
 })

@@ -7,16 +7,20 @@ import { backendObjectReference, type RouteFilter, routeFilter } from './route-f
 import { type RouteMatch, routeMatch } from './route-match.ts'
 
 /** Limits of Gateway API's CRD. */
-export const httpRouteLimits = { rules: 16, matchesPerRule: 64, matchesTotal: 128, filters: 16, backendRefs: 16, parentRefs: 32 }
+export const httpRouteLimits = {
+  rules: 16,
+  matchesPerRule: 64,
+  matchesTotal: 128,
+  filters: 16,
+  backendRefs: 16,
+  parentRefs: 32,
+}
 
 const sectionName = z.string().min(1).max(253)
 
 const parentRef = z
   .strictObject({
-    group: z
-      .string()
-      .default('gateway.networking.k8s.io')
-      .describe('API group of the parent; write "" for a Service.'),
+    group: z.string().default('gateway.networking.k8s.io').describe('API group of the parent; write "" for a Service.'),
     kind: z.string().min(1).default('Gateway').describe('Kind of the parent; write Service for mesh traffic.'),
     namespace: namespaceName()
       .optional()
@@ -84,7 +88,10 @@ const retry = z.strictObject({
     .optional()
     .describe('Retries after the first try; 0 switches retries off. Default: 1.')
     .meta({ default: 1 }),
-  backoff: duration().optional().describe('Shortest wait before a retry; it doubles, with jitter. Default: 25ms.').meta({ default: '25ms' }),
+  backoff: duration()
+    .optional()
+    .describe('Shortest wait before a retry; it doubles, with jitter. Default: 25ms.')
+    .meta({ default: '25ms' }),
 })
 
 const rule = z
@@ -102,8 +109,14 @@ const rule = z
       .optional()
       .describe('Where requests go, by weight. None: 500, unless a filter answers.'),
     timeouts: timeouts.optional().describe('Time limits.'),
-    retry: retry.optional().describe('Retries: of connections that fail, are refused, reset or time out, and of codes. BackendPolicy retry holds what is not set here.'),
-    sessionPersistence: notSupported('sessionPersistence is not supported yet; use BackendPolicy loadBalancer.algorithm: ConsistentHash'),
+    retry: retry
+      .optional()
+      .describe(
+        'Retries: of connections that fail, are refused, reset or time out, and of codes. BackendPolicy retry holds what is not set here.',
+      ),
+    sessionPersistence: notSupported(
+      'sessionPersistence is not supported yet; use BackendPolicy loadBalancer.algorithm: ConsistentHash',
+    ),
   })
   .check(
     crossField<{ matches: RouteMatch[]; filters?: RouteFilter[] | undefined; backendRefs?: unknown[] | undefined }>(
@@ -193,7 +206,13 @@ function checkPrefixRewrite(filters: readonly RouteFilter[], matches: readonly R
     for (const [field, path] of Object.entries(fields)) {
       if (path?.type !== 'ReplacePrefixMatch') continue
       if (matches.length !== 1 || prefixes.length !== 1) {
-        report('ReplacePrefixMatch needs exactly one match in its rule, of type PathPrefix', ['filters', at, field, 'path', 'type'])
+        report('ReplacePrefixMatch needs exactly one match in its rule, of type PathPrefix', [
+          'filters',
+          at,
+          field,
+          'path',
+          'type',
+        ])
       }
     }
   }

@@ -11,7 +11,7 @@ export interface JsonSchema {
   readonly description?: string
   readonly default?: unknown
   readonly enum?: readonly unknown[]
-  readonly const?: unknown
+  readonly const?: string | number | boolean | null
   readonly anyOf?: readonly JsonSchema[]
   readonly not?: JsonSchema
   readonly properties?: Readonly<Record<string, JsonSchema>>
@@ -64,7 +64,8 @@ export function unwrap(schema: JsonSchema): JsonSchema {
 
 // An object with named fields that takes others too (core kinds) says nothing about those.
 function fieldOf(schema: JsonSchema, name: string): JsonSchema | undefined {
-  if (schema.properties !== undefined) return Object.hasOwn(schema.properties, name) ? schema.properties[name] : undefined
+  if (schema.properties !== undefined)
+    return Object.hasOwn(schema.properties, name) ? schema.properties[name] : undefined
   return typeof schema.additionalProperties === 'object' ? schema.additionalProperties : undefined
 }
 

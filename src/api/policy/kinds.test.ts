@@ -4,7 +4,8 @@ import { type JsonSchema, jsonSchemaOf, schemaAt, unwrap } from './json-schema.t
 import { findKind, isKind, type KindTraits, kindNames, kinds } from './kinds.ts'
 
 test('a kind is found by its name, plural and short name, without case', () => {
-  for (const word of ['BackendPolicy', 'backendpolicy', 'backendpolicies', 'BEP']) assert.equal(findKind(word), 'BackendPolicy')
+  for (const word of ['BackendPolicy', 'backendpolicy', 'backendpolicies', 'BEP'])
+    assert.equal(findKind(word), 'BackendPolicy')
   for (const word of ['', 'toString', '__proto__', 'backend']) assert.equal(findKind(word), undefined)
 })
 
@@ -17,7 +18,10 @@ test('no word means two kinds', () => {
     const { plural, shortNames }: KindTraits = kinds[kind]
     return [kind.toLowerCase(), plural, ...shortNames]
   })
-  assert.deepEqual(words.filter((word, at) => words.indexOf(word) !== at), [])
+  assert.deepEqual(
+    words.filter((word, at) => words.indexOf(word) !== at),
+    [],
+  )
 })
 
 test('every field of every kind is described, and only core kinds take unknown ones', () => {
@@ -27,7 +31,8 @@ test('every field of every kind is described, and only core kinds take unknown o
     const { unknownFields }: KindTraits = kinds[kind]
     walk(jsonSchemaOf(kind), kind, (schema, path) => {
       if (schema.description === undefined) silent.push(path)
-      if (schema.properties !== undefined && schema.additionalProperties !== false && unknownFields === 'strict') loose.push(path)
+      if (schema.properties !== undefined && schema.additionalProperties !== false && unknownFields === 'strict')
+        loose.push(path)
     })
   }
   assert.deepEqual(silent, [])

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { countSet, crossField, notSupported, type Report } from './cross-field.ts'
 import { headerName, headerValue, namespaceName, objectName, port, preciseHostname } from './fields.ts'
+import { quote } from './quote.ts'
 import { pathFault } from './route-match.ts'
 
 // A policy that rewrites these would make the head contradict the body that follows it (RFC 9112 section 6).
@@ -12,7 +13,7 @@ function modifiable() {
     error: (issue) =>
       String(issue.input).toLowerCase() === 'host'
         ? 'host is not changed by a header filter; use URLRewrite with hostname'
-        : `"${issue.input}" belongs to the connection, not to the message; a filter cannot change it`,
+        : `${quote(issue.input)} belongs to the connection, not to the message; a filter cannot change it`,
   })
 }
 
@@ -81,7 +82,12 @@ export const backendObjectReference = z.strictObject({
 const requestMirror = z
   .strictObject({
     backendRef: backendObjectReference.describe('Where the copies go. Their answers are thrown away.'),
-    percent: z.int().min(0).max(100).optional().describe('Share of requests that are copied, in percent. Default: 100.'),
+    percent: z
+      .int()
+      .min(0)
+      .max(100)
+      .optional()
+      .describe('Share of requests that are copied, in percent. Default: 100.'),
     fraction: z
       .strictObject({
         numerator: z.int().min(0).describe('Copied requests ...'),
@@ -94,9 +100,12 @@ const requestMirror = z
       .describe('Share of requests that are copied, as a fraction.'),
   })
   .check(
-    crossField<{ percent?: number | undefined; fraction?: object | undefined }>(['percent', 'fraction'], (value, report) => {
-      if (countSet(value, ['percent', 'fraction']) > 1) report('set percent or fraction, not both')
-    }),
+    crossField<{ percent?: number | undefined; fraction?: object | undefined }>(
+      ['percent', 'fraction'],
+      (value, report) => {
+        if (countSet(value, ['percent', 'fraction']) > 1) report('set percent or fraction, not both')
+      },
+    ),
   )
 
 const extensionRef = z.strictObject({
@@ -123,7 +132,9 @@ const filterShape = {
   type: z
     .enum(types, {
       error: (issue) =>
-        issue.input === 'CORS' || issue.input === 'ExternalAuth' ? `filter ${issue.input} is not supported yet` : undefined,
+        issue.input === 'CORS' || issue.input === 'ExternalAuth'
+          ? `filter ${quote(issue.input)} is not supported yet`
+          : undefined,
     })
     .describe('Which filter; the field of the same name holds its settings.'),
   requestHeaderModifier: headerModifier.optional().describe('Changes headers of the request.'),
@@ -153,6 +164,7 @@ function sibling(value: { type: string }, fields: Readonly<Record<string, string
   const own = fields[value.type]!
   if (settings[own] === undefined) report(`type ${value.type} needs the field ${own}`)
   for (const other of Object.values(fields)) {
-    if (other !== own && settings[other] !== undefined) report(`${other} does not belong to type ${value.type}`, [other])
+    if (other !== own && settings[other] !== undefined)
+      report(`${other} does not belong to type ${value.type}`, [other])
   }
 }

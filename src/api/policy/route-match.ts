@@ -51,7 +51,10 @@ function keyMatch<N extends z.ZodType<string>>(name: N, what: string) {
 /** All of the given parts must hold. */
 export const routeMatch = z
   .strictObject({
-    path: pathMatch.optional().describe('Path. Default: PathPrefix /.').meta({ default: { type: 'PathPrefix', value: '/' } }),
+    path: pathMatch
+      .optional()
+      .describe('Path. Default: PathPrefix /.')
+      .meta({ default: { type: 'PathPrefix', value: '/' } }),
     headers: z
       .array(keyMatch(headerName(), 'header'))
       .max(16)
@@ -68,11 +71,18 @@ export const routeMatch = z
     crossField<{ headers?: { name: string }[] | undefined; queryParams?: { name: string }[] | undefined }>(
       ['headers', 'queryParams'],
       ({ headers, queryParams }, report) => {
-        repeated(headers ?? [], (name) => name.toLowerCase(), (name, at) =>
-          report(`header "${name}" is matched twice; the second would never be read`, ['headers', at, 'name']),
+        repeated(
+          headers ?? [],
+          (name) => name.toLowerCase(),
+          (name, at) =>
+            report(`header "${name}" is matched twice; the second would never be read`, ['headers', at, 'name']),
         )
         repeated(queryParams ?? [], String, (name, at) =>
-          report(`query parameter "${name}" is matched twice; the second would never be read`, ['queryParams', at, 'name']),
+          report(`query parameter "${name}" is matched twice; the second would never be read`, [
+            'queryParams',
+            at,
+            'name',
+          ]),
         )
       },
     ),

@@ -5,15 +5,19 @@ import { Latencies } from './latencies.ts'
 
 test('percentiles are within two percent of the exact ones, the maximum is exact', () => {
   fc.assert(
-    fc.property(fc.array(fc.double({ min: 0.05, max: 60_000, noNaN: true }), { minLength: 1 }), fc.integer({ min: 1, max: 100 }), (values, percent) => {
-      const latencies = new Latencies()
-      for (const value of values) latencies.record(value)
-      const exact = values.toSorted((a, b) => a - b)[Math.ceil((percent / 100) * values.length) - 1] ?? 0
-      const measured = latencies.percentile(percent)
-      assert.ok(measured >= exact * 0.999 && measured <= exact * 1.021, `${measured} for ${exact}`)
-      assert.equal(latencies.maxMs, Math.max(...values))
-      assert.equal(latencies.count, values.length)
-    }),
+    fc.property(
+      fc.array(fc.double({ min: 0.05, max: 60_000, noNaN: true }), { minLength: 1 }),
+      fc.integer({ min: 1, max: 100 }),
+      (values, percent) => {
+        const latencies = new Latencies()
+        for (const value of values) latencies.record(value)
+        const exact = values.toSorted((a, b) => a - b)[Math.ceil((percent / 100) * values.length) - 1] ?? 0
+        const measured = latencies.percentile(percent)
+        assert.ok(measured >= exact * 0.999 && measured <= exact * 1.021, `${measured} for ${exact}`)
+        assert.equal(latencies.maxMs, Math.max(...values))
+        assert.equal(latencies.count, values.length)
+      },
+    ),
   )
 })
 

@@ -14,7 +14,12 @@ async function serve(listener: RequestListener): Promise<{ server: Server; port:
 }
 
 function target(port: number, is: 'proxy' | 'direct', ratePerSecond: number): LoadTarget {
-  return { url: new URL('http://web:8080/page?x=1'), ratePerSecond, headers: { 'x-canary': 'true' }, via: { is, host: '127.0.0.1', port } }
+  return {
+    url: new URL('http://web:8080/page?x=1'),
+    ratePerSecond,
+    headers: { 'x-canary': 'true' },
+    via: { is, host: '127.0.0.1', port },
+  }
 }
 
 async function until(clock: Clock, condition: () => boolean): Promise<void> {

@@ -16,13 +16,22 @@ function record(name: string, tallies: Record<string, Tally>, apps: Record<strin
   return { name, seconds: 2, tallies: new Map(Object.entries(tallies)), apps: new Map(Object.entries(apps)) }
 }
 
-function check(measure: Measure, bound: Omit<Bound, 'that'>, records: readonly PhaseRecord[], transitions = new Map<string, number>()): Check {
+function check(
+  measure: Measure,
+  bound: Omit<Bound, 'that'>,
+  records: readonly PhaseRecord[],
+  transitions = new Map<string, number>(),
+): Check {
   const [only] = checkAll([{ measure, bound: { that: 'x', ...bound } }], records, transitions)
   assert.ok(only)
   return only
 }
 
-const mixed = record('one', { s: tally({ 200: 75, 403: 20, 503: 5 }, 12, 'by P/x') }, { a: { requests: 90, bytes: 7, byPath: { '/p': 3 } }, b: { requests: 10, bytes: 0, byPath: {} } })
+const mixed = record(
+  'one',
+  { s: tally({ 200: 75, 403: 20, 503: 5 }, 12, 'by P/x') },
+  { a: { requests: 90, bytes: 7, byPath: { '/p': 3 } }, b: { requests: 10, bytes: 0, byPath: {} } },
+)
 
 const table: readonly [Measure, string][] = [
   [{ measure: 'requests' }, '100'],
@@ -49,7 +58,12 @@ for (const [measure, measured] of table) {
 
 test('bounds hold at their ends and not past them', () => {
   const measure = { measure: 'errorPercent' } as const
-  assert.deepEqual(check(measure, { atLeast: 25, atMost: 25 }, [mixed]), { that: 'x', bound: '25 %', measured: '25 %', ok: true })
+  assert.deepEqual(check(measure, { atLeast: 25, atMost: 25 }, [mixed]), {
+    that: 'x',
+    bound: '25 %',
+    measured: '25 %',
+    ok: true,
+  })
   assert.equal(check(measure, { atMost: 24.9 }, [mixed]).ok, false)
   assert.equal(check(measure, { atLeast: 25.1 }, [mixed]).ok, false)
   assert.equal(check(measure, { atLeast: 20, atMost: 30 }, [mixed]).bound, '20 to 30 %')
@@ -57,7 +71,11 @@ test('bounds hold at their ends and not past them', () => {
 
 test('a figure that is not there fails, whatever the bound', () => {
   const nothing = record('one', { s: tally({}) })
-  for (const measure of [{ measure: 'errorPercent' }, { measure: 'slowestMs' }, { measure: 'appRequests', app: 'gone' }] as const) {
+  for (const measure of [
+    { measure: 'errorPercent' },
+    { measure: 'slowestMs' },
+    { measure: 'appRequests', app: 'gone' },
+  ] as const) {
     const { ok, measured } = check(measure, { atMost: 1_000_000 }, [nothing])
     assert.deepEqual([ok, measured], [false, 'nothing'])
   }
@@ -71,7 +89,10 @@ test('requests without an answer are errors', () => {
 })
 
 test('one phase and one stream only', () => {
-  const records = [record('one', { s: tally({ 200: 1 }), t: tally({ 500: 1 }) }), record('two', { s: tally({ 500: 3 }) })]
+  const records = [
+    record('one', { s: tally({ 200: 1 }), t: tally({ 500: 1 }) }),
+    record('two', { s: tally({ 500: 3 }) }),
+  ]
   assert.equal(check({ measure: 'errorPercent', stream: 's' }, { in: 'one', atMost: 0 }, records).ok, true)
   assert.equal(check({ measure: 'errorPercent' }, { in: 'one', atMost: 0 }, records).measured, '50 %')
   assert.equal(check({ measure: 'errorPercent' }, { atMost: 0 }, records).measured, '80 %')

@@ -38,7 +38,8 @@ export function checkAll(
   return expectations.map(({ bound, measure }) => {
     const phases = bound.in === undefined ? records : records.filter((record) => record.name === bound.in)
     const value = phases.length === 0 ? Number.NaN : figure(measure, phases, transitions)
-    const ok = value >= (bound.atLeast ?? Number.NEGATIVE_INFINITY) && value <= (bound.atMost ?? Number.POSITIVE_INFINITY)
+    const ok =
+      value >= (bound.atLeast ?? Number.NEGATIVE_INFINITY) && value <= (bound.atMost ?? Number.POSITIVE_INFINITY)
     const unit = unitOf(measure)
     return { that: bound.that, bound: boundText(bound, unit), measured: number(value, unit), ok }
   })
@@ -81,7 +82,9 @@ function figure(measure: Measure, phases: readonly PhaseRecord[], transitions: T
 }
 
 function tallies(phases: readonly PhaseRecord[], stream: string | undefined): Tally[] {
-  return phases.flatMap((phase) => [...phase.tallies].filter(([name]) => stream === undefined || name === stream).map(([, tally]) => tally))
+  return phases.flatMap((phase) =>
+    [...phase.tallies].filter(([name]) => stream === undefined || name === stream).map(([, tally]) => tally),
+  )
 }
 
 function seconds(phases: readonly PhaseRecord[]): number {

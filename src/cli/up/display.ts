@@ -49,7 +49,9 @@ export function clockTime(wallMs: number): string {
 
 /** Names without the namespace that all of them share: `shop/web` -> `web`. */
 export function shortNames(rows: readonly TrafficRow[]): (name: string) => string {
-  const namespaces = new Set(rows.flatMap(({ from, to }) => [from, to]).flatMap((name) => (name.includes('/') ? [name.split('/')[0]] : [])))
+  const namespaces = new Set(
+    rows.flatMap(({ from, to }) => [from, to]).flatMap((name) => (name.includes('/') ? [name.split('/')[0]] : [])),
+  )
   return namespaces.size === 1 ? (name) => name.split('/').at(-1) ?? name : (name) => name
 }
 

@@ -23,12 +23,16 @@ export class LiveDisplay implements Display {
   }
 
   event(line: string): void {
-    this.#events.push(...line.split('\n').map((part, i) => `${i === 0 ? clockTime(this.#wallMs()) : '        '}  ${part}`))
+    this.#events.push(
+      ...line.split('\n').map((part, i) => `${i === 0 ? clockTime(this.#wallMs()) : '        '}  ${part}`),
+    )
     this.#events.splice(0, this.#events.length - eventsMax)
   }
 
   picture(picture: Picture): void {
-    const { columns = 120, rows = 40 } = process.stdout
+    // Both are 0 on a terminal that does not know its size.
+    const columns = process.stdout.columns || 120
+    const rows = process.stdout.rows || 40
     const lines = [
       headline(picture),
       clientLine(picture),

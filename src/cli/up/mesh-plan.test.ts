@@ -8,7 +8,10 @@ import { readDocuments } from './read-documents.ts'
 
 function plan(text: string): MeshPlan {
   const { documents, problems } = loadDocuments([{ path: 'x.yaml', text }])
-  assert.deepEqual(problems.filter(({ severity }) => severity === 'error'), [])
+  assert.deepEqual(
+    problems.filter(({ severity }) => severity === 'error'),
+    [],
+  )
   return planMesh(documents)
 }
 
@@ -29,23 +32,44 @@ test('the shop: five workloads, each on its own address', async () => {
   assert.equal(new Set(workloads.map(({ address }) => address)).size, 5)
   const web = byName.get('web')
   assert.deepEqual(web?.ports, [{ port: 8080, appPort: 18_080 }])
-  assert.deepEqual(web?.programs, [{ name: 'web', command: 'node', args: ['apps/web.ts'], env: { SERVICE: 'web', VERSION: 'v1' }, appPort: 18_080 }])
+  assert.deepEqual(web?.programs, [
+    { name: 'web', command: 'node', args: ['apps/web.ts'], env: { SERVICE: 'web', VERSION: 'v1' }, appPort: 18_080 },
+  ])
   assert.deepEqual(byName.get('client')?.load, { url: new URL('http://web:8080/'), ratePerSecond: 50 })
 })
 
 test('a Pod without the label runs as it is, on its own port', () => {
-  const text = pod('{ containers: [{ name: c, command: [x], ports: [{ containerPort: 9000 }] }] }').replace('"true"', '"false"')
+  const text = pod('{ containers: [{ name: c, command: [x], ports: [{ containerPort: 9000 }] }] }').replace(
+    '"true"',
+    '"false"',
+  )
   const [workload] = plan(text).workloads
   assert.equal(workload?.meshed, false)
   assert.deepEqual(workload?.ports, [{ port: 9_000, appPort: 9_000 }])
 })
 
 for (const [what, text, message] of [
-  ['no address', pod('{}').replace(/status.*\n/, ''), /^x\.yaml:3:19: Pod a has no address: name it in an EndpointSlice/],
-  ['a port that is too high', pod('{ containers: [{ ports: [{ containerPort: 60000 }] }] }'), /^x\.yaml:4:\d+: the application would listen on port 70000/],
+  [
+    'no address',
+    pod('{}').replace(/status.*\n/, ''),
+    /^x\.yaml:3:19: Pod a has no address: name it in an EndpointSlice/,
+  ],
+  [
+    'a port that is too high',
+    pod('{ containers: [{ ports: [{ containerPort: 60000 }] }] }'),
+    /^x\.yaml:4:\d+: the application would listen on port 70000/,
+  ],
   ['a command that is no list', pod('{ containers: [{ command: node }] }'), /^x\.yaml:4:\d+: command: /],
-  ['a load that is no address', pod('{}', ', annotations: { outrigger.dev/load: "web:8080" }'), /^x\.yaml:3:\d+: "web:8080" is not an http:\/\/ address/],
-  ['a rate of nothing', pod('{}', ', annotations: { outrigger.dev/load: "http://web/", outrigger.dev/load-rate: "0" }'), /^x\.yaml:3:\d+: not a number of requests/],
+  [
+    'a load that is no address',
+    pod('{}', ', annotations: { outrigger.dev/load: "web:8080" }'),
+    /^x\.yaml:3:\d+: "web:8080" is not an http:\/\/ address/,
+  ],
+  [
+    'a rate of nothing',
+    pod('{}', ', annotations: { outrigger.dev/load: "http://web/", outrigger.dev/load-rate: "0" }'),
+    /^x\.yaml:3:\d+: not a number of requests/,
+  ],
 ] as const) {
   test(`told with its place: ${what}`, () => {
     const { problems } = plan(text)
@@ -71,7 +95,9 @@ test('a sidecar gets its token by file descriptor, never in its command line', a
 })
 
 test('an application learns where to listen and its proxy, and nothing of the proxy of this shell', () => {
-  const [workload] = plan(pod('{ containers: [{ command: [x], env: [{ name: PORT_HINT, value: "1" }], ports: [{ containerPort: 80 }] }] }')).workloads
+  const [workload] = plan(
+    pod('{ containers: [{ command: [x], env: [{ name: PORT_HINT, value: "1" }], ports: [{ containerPort: 80 }] }] }'),
+  ).workloads
   assert.ok(workload)
   const [program] = appPrograms(mesh, workload)
   assert.ok(program)

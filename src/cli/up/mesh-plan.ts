@@ -68,7 +68,11 @@ export function planMesh(documents: readonly Document[]): MeshPlan {
     const address = addresses.get(`${document.namespace}/${document.name}`) ?? podIp(document)
     if (address === undefined) {
       problems.push(
-        at(document, ['metadata', 'name'], `Pod ${document.name} has no address: name it in an EndpointSlice (endpoints[].targetRef), or set status.podIP`),
+        at(
+          document,
+          ['metadata', 'name'],
+          `Pod ${document.name} has no address: name it in an EndpointSlice (endpoints[].targetRef), or set status.podIP`,
+        ),
       )
       continue
     }
@@ -91,7 +95,10 @@ function planPod(document: DocumentOf<'Pod'>, address: string, meshed: boolean, 
       }
       continue
     }
-    const own = (parsed.data.ports ?? []).map(({ containerPort }) => ({ port: containerPort, appPort: containerPort + offset }))
+    const own = (parsed.data.ports ?? []).map(({ containerPort }) => ({
+      port: containerPort,
+      appPort: containerPort + offset,
+    }))
     const high = own.findIndex(({ appPort }) => appPort > 65_535)
     if (high !== -1) {
       const message = `the application would listen on port ${own[high]?.appPort} (containerPort + ${appPortOffset}): take a containerPort up to ${65_535 - appPortOffset}`
@@ -127,12 +134,20 @@ function planLoad(document: DocumentOf<'Pod'>, problems: string[]): WorkloadPlan
   if (text === undefined) return undefined
   const url = URL.parse(text)
   if (url?.protocol !== 'http:') {
-    problems.push(at(document, ['metadata', 'annotations', loadAnnotation], `"${text}" is not an http:// address such as http://web:8080/`))
+    problems.push(
+      at(
+        document,
+        ['metadata', 'annotations', loadAnnotation],
+        `"${text}" is not an http:// address such as http://web:8080/`,
+      ),
+    )
     return undefined
   }
   const rate = Number(annotations?.[loadRateAnnotation] ?? 10)
   if (rate > 0 && Number.isFinite(rate)) return { url, ratePerSecond: rate }
-  problems.push(at(document, ['metadata', 'annotations', loadRateAnnotation], 'not a number of requests a second above 0'))
+  problems.push(
+    at(document, ['metadata', 'annotations', loadRateAnnotation], 'not a number of requests a second above 0'),
+  )
   return undefined
 }
 

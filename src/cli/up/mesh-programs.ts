@@ -91,7 +91,11 @@ export function wantedPorts(mesh: MeshSurroundings, workloads: readonly Workload
     })),
     ...workloads.flatMap((workload) => {
       const { address, meshed, ports } = workload
-      const want = (port: number, what: string): WantedPort => ({ address, port, purpose: `${workloadKey(workload)}, ${what}` })
+      const want = (port: number, what: string): WantedPort => ({
+        address,
+        port,
+        purpose: `${workloadKey(workload)}, ${what}`,
+      })
       return [
         ...(meshed ? Object.entries(sidecarPorts).map(([name, port]) => want(port, name)) : []),
         ...(meshed ? ports.map(({ port }) => want(port, 'inbound')) : []),
@@ -102,7 +106,10 @@ export function wantedPorts(mesh: MeshSurroundings, workloads: readonly Workload
 }
 
 /** Our own programs run on the same Node, from the same files as this one. */
-function outrigger(args: readonly string[], flags: readonly string[] = []): { command: string; args: readonly string[] } {
+function outrigger(
+  args: readonly string[],
+  flags: readonly string[] = [],
+): { command: string; args: readonly string[] } {
   const built = join(import.meta.dirname, '..', 'main.js')
   const main = existsSync(built) ? built : join(import.meta.dirname, '..', 'main.ts')
   return { command: process.execPath, args: [...flags, '--disable-warning=ExperimentalWarning', main, ...args] }

@@ -7,7 +7,14 @@ import type { LoadTarget } from '../load/load-client.ts'
 import { switchApp } from './app-client.ts'
 import type { Display } from './display.ts'
 import { type MeshPlan, planMesh, type WorkloadPlan } from './mesh-plan.ts'
-import { appPrograms, controlPlanePorts, controlPlaneProgram, type MeshSurroundings, sidecarProgram, wantedPorts } from './mesh-programs.ts'
+import {
+  appPrograms,
+  controlPlanePorts,
+  controlPlaneProgram,
+  type MeshSurroundings,
+  sidecarProgram,
+  wantedPorts,
+} from './mesh-programs.ts'
 import { OrphanGuard } from './orphan-guard.ts'
 import { PolicyWatch } from './policy-watch.ts'
 import { preflight } from './preflight.ts'
@@ -39,7 +46,13 @@ export class Mesh implements AsyncDisposable {
   readonly #others: readonly Program[]
   readonly #resources: DisposableStack
 
-  private constructor(plan: MeshPlan, policy: PolicyWatch, controlPlane: Program, others: readonly Program[], resources: DisposableStack) {
+  private constructor(
+    plan: MeshPlan,
+    policy: PolicyWatch,
+    controlPlane: Program,
+    others: readonly Program[],
+    resources: DisposableStack,
+  ) {
     this.workloads = plan.workloads
     this.policy = policy
     this.#plan = plan
@@ -58,7 +71,8 @@ export class Mesh implements AsyncDisposable {
     if (problems.length > 0) throw new Error(`the documents are not in order:\n${problems.join('\n')}`)
     const plan = planMesh(documents)
     if (plan.problems.length > 0) throw new Error(`the documents cannot be run:\n${plan.problems.join('\n')}`)
-    if (plan.workloads.length === 0) throw new Error(`${folder} holds no Pod, so there is nothing to run: see examples/shop`)
+    if (plan.workloads.length === 0)
+      throw new Error(`${folder} holds no Pod, so there is nothing to run: see examples/shop`)
 
     using resources = new DisposableStack()
     const stateDir = options.stateDir ?? defaultStateFolder()
@@ -76,14 +90,19 @@ export class Mesh implements AsyncDisposable {
 
     const starting = new Starting(stopped)
     const guard = resources.use(new OrphanGuard())
-    const program = (spec: ProgramSpec): Program => new Program(spec, clock, guard, (end) => starting.ended(end, display))
+    const program = (spec: ProgramSpec): Program =>
+      new Program(spec, clock, guard, (end) => starting.ended(end, display))
     const controlPlane = program(controlPlaneProgram(mesh))
     const apps = plan.workloads.flatMap((workload) => appPrograms(mesh, workload)).map(program)
-    const sidecars = plan.workloads.filter(({ meshed }) => meshed).map((workload) => program(sidecarProgram(mesh, workload)))
+    const sidecars = plan.workloads
+      .filter(({ meshed }) => meshed)
+      .map((workload) => program(sidecarProgram(mesh, workload)))
     const policy = new PolicyWatch(`${host}:${controlPlanePorts.admin}`, (line) => display.event(line))
     const started = new Mesh(plan, policy, controlPlane, [...sidecars, ...apps], resources.move())
     try {
-      display.progress(`starting ${folder}: a control plane, ${sidecars.length} sidecars, ${apps.length} applications; logs in ${join(own.path, 'logs')}`)
+      display.progress(
+        `starting ${folder}: a control plane, ${sidecars.length} sidecars, ${apps.length} applications; logs in ${join(own.path, 'logs')}`,
+      )
       await starting.race(Promise.all([controlPlane, ...apps].map((each) => each.start())))
       const url = `http://${host}:${controlPlanePorts.admin}`
       await starting.race(wait([{ name: 'control plane', check: answersOk(`${url}/healthz`) }], clock, display))
@@ -108,8 +127,10 @@ export class Mesh implements AsyncDisposable {
     const url = new URL(stream.url)
     const common = { url, ratePerSecond: stream.rate, headers: stream.headers }
     const client = this.#client
-    if (client === undefined) throw new Error('no Pod has the annotation outrigger.dev/load, so there is no client to send traffic as')
-    if (stream.via === 'mesh') return { ...common, via: { is: 'proxy', host: client.address, port: sidecarPorts.outbound } }
+    if (client === undefined)
+      throw new Error('no Pod has the annotation outrigger.dev/load, so there is no client to send traffic as')
+    if (stream.via === 'mesh')
+      return { ...common, via: { is: 'proxy', host: client.address, port: sidecarPorts.outbound } }
     const [name = '', namespace = client.namespace] = url.hostname.split('.')
     const endpoint = this.#plan.services.get(`${namespace}/${name}`)
     if (endpoint === undefined) throw new Error(`${stream.url}: no Service ${namespace}/${name} has an endpoint`)
@@ -122,7 +143,15 @@ export class Mesh implements AsyncDisposable {
     return this.workloads.find(({ address }) => address === host)?.name
   }
 
-  async switchApp({ app, failPercent, failStatus }: { app: string; failPercent: number; failStatus: number }): Promise<void> {
+  async switchApp({
+    app,
+    failPercent,
+    failStatus,
+  }: {
+    app: string
+    failPercent: number
+    failStatus: number
+  }): Promise<void> {
     const workload = this.workloads.find(({ name }) => name === app)
     if (workload === undefined) throw new Error(`there is no Pod ${app}`)
     await switchApp(workload, failPercent, failStatus)
@@ -147,7 +176,8 @@ function prepare(folder: string, workloads: readonly WorkloadPlan[]): void {
   for (const name of ['logs', 'workloads']) rmSync(join(folder, name), { recursive: true, force: true })
   mkdirSync(join(folder, 'logs'), { mode: 0o700 })
   mkdirSync(join(folder, 'workloads'), { mode: 0o700 })
-  for (const { namespace } of workloads) mkdirSync(join(folder, 'workloads', namespace), { recursive: true, mode: 0o700 })
+  for (const { namespace } of workloads)
+    mkdirSync(join(folder, 'workloads', namespace), { recursive: true, mode: 0o700 })
 }
 
 function readinessOf(workload: WorkloadPlan): Readiness[] {
@@ -161,7 +191,9 @@ function readinessOf(workload: WorkloadPlan): Readiness[] {
 }
 
 async function wait(all: readonly Readiness[], clock: Clock, display: Display): Promise<void> {
-  const late = await waitForAll(all, readyMs, clock, (name, left) => display.progress(`${name} is ready${left === 0 ? '' : ` (${left} to go)`}`))
+  const late = await waitForAll(all, readyMs, clock, (name, left) =>
+    display.progress(`${name} is ready${left === 0 ? '' : ` (${left} to go)`}`),
+  )
   if (late.length > 0) throw new Error(`not ready after ${readyMs / 1_000} s (more in the logs):\n${late.join('\n')}`)
 }
 
@@ -173,7 +205,9 @@ class Starting {
   constructor(stopped: AbortSignal) {
     // Whoever waits at the time hears of it; that nobody does is no error.
     this.#failed.promise.catch(() => {})
-    stopped.addEventListener('abort', () => this.#failed.reject(new Error('stopped before everything was up')), { once: true })
+    stopped.addEventListener('abort', () => this.#failed.reject(new Error('stopped before everything was up')), {
+      once: true,
+    })
   }
 
   race<T>(work: Promise<T>): Promise<T> {
@@ -186,7 +220,13 @@ class Starting {
 
   ended({ program, cause, lastLines, logFile, restartInMs }: UnexpectedEnd, display: Display): void {
     const last = lastLines.map((line) => `  ${line}`).join('\n')
-    if (this.#isOver) display.event(`${program} ended (${cause}), starting it again in ${restartInMs / 1_000} s; its last lines in ${logFile}:\n${last}`)
-    else this.#failed.reject(new Error(`${program} ended (${cause}) before it was ready; its last lines in ${logFile}:\n${last}`))
+    if (this.#isOver)
+      display.event(
+        `${program} ended (${cause}), starting it again in ${restartInMs / 1_000} s; its last lines in ${logFile}:\n${last}`,
+      )
+    else
+      this.#failed.reject(
+        new Error(`${program} ended (${cause}) before it was ready; its last lines in ${logFile}:\n${last}`),
+      )
   }
 }

@@ -42,7 +42,10 @@ export class PlainDisplay implements Display {
 }
 
 /** The checks at the end, as a table. */
-export function checksTable(checks: readonly Check[], mark: (check: Check) => string = ({ ok }) => (ok ? 'ok' : 'FAILED')): string {
+export function checksTable(
+  checks: readonly Check[],
+  mark: (check: Check) => string = ({ ok }) => (ok ? 'ok' : 'FAILED'),
+): string {
   return renderTable(
     [{ title: 'CHECK' }, { title: 'BOUND', align: 'right' }, { title: 'MEASURED', align: 'right' }, { title: '' }],
     checks.map((check) => [check.that, check.bound, check.measured, mark(check)]),

@@ -31,16 +31,23 @@ export class PolicyWatch {
   async look(): Promise<void> {
     const status = await this.#ask()
     if (status === undefined) return
-    const refused = status.sources.flatMap(({ problems }) => problems.filter(isError).map((problem) => formatProblem(problem)))
+    const refused = status.sources.flatMap(({ problems }) =>
+      problems.filter(isError).map((problem) => formatProblem(problem)),
+    )
     const before = this.#state
-    const next = { revision: status.revision, connected: status.sidecars.filter(({ connected }) => connected).length, refused }
+    const next = {
+      revision: status.revision,
+      connected: status.sidecars.filter(({ connected }) => connected).length,
+      refused,
+    }
     this.#state = next
     for (const problem of refused) {
       if (!before.refused.includes(problem)) this.#onEvent(`refused, the last good version stays in force: ${problem}`)
     }
     if (refused.length === 0 && before.refused.length > 0) this.#onEvent('all documents are in order again')
     // A control plane that was started again counts from the beginning, and has nothing new to say.
-    if (before.revision > 0 && next.revision > before.revision) this.#onEvent(`policy revision ${next.revision} is in force`)
+    if (before.revision > 0 && next.revision > before.revision)
+      this.#onEvent(`policy revision ${next.revision} is in force`)
     this.#tellRejections(status)
   }
 

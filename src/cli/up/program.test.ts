@@ -14,7 +14,15 @@ after(() => rmSync(folder, { recursive: true }))
 
 function shell(name: string, script: string, extra: Partial<ProgramSpec> = {}): ProgramSpec {
   const logFile = join(folder, `${name}.log`)
-  return { name, command: '/bin/sh', args: ['-c', script], cwd: folder, env: { PATH: '/usr/bin:/bin' }, logFile, ...extra }
+  return {
+    name,
+    command: '/bin/sh',
+    args: ['-c', script],
+    cwd: folder,
+    env: { PATH: '/usr/bin:/bin' },
+    logFile,
+    ...extra,
+  }
 }
 
 function isAlive(pid: number): boolean {
@@ -94,7 +102,9 @@ test('children end when this process is killed with no chance to act', async () 
     await program.start()
     console.log(program.pid)
   `
-  const parent = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const parent = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   const [line] = (await once(parent.stdout, 'data')) as [Buffer]
   const child = Number(line.toString())
   assert.ok(isAlive(child))

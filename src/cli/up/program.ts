@@ -111,7 +111,9 @@ export class Program {
     const restartInMs = Math.min(restartMinMs * 2 ** Math.max(0, this.#deaths - 1), restartMaxMs)
     const timer = this.#clock.after(restartInMs, () => {
       this.#state = { is: 'stopped' }
-      this.#spawn().catch((error: unknown) => this.#ended(child, error instanceof Error ? error.message : String(error)))
+      this.#spawn().catch((error: unknown) =>
+        this.#ended(child, error instanceof Error ? error.message : String(error)),
+      )
     })
     this.#state = { is: 'waiting', timer }
     const { name, logFile } = this.spec

@@ -20,14 +20,17 @@ export async function readDocuments(folders: readonly string[]): Promise<ReadDoc
   const problems: string[] = []
   for (const folder of folders) {
     const listed = await listFolder(folder).catch((error: NodeJS.ErrnoException) => {
-      const why = error.code === 'ENOENT' ? 'does not exist' : error.code === 'ENOTDIR' ? 'is not a folder' : error.message
+      const why =
+        error.code === 'ENOENT' ? 'does not exist' : error.code === 'ENOTDIR' ? 'is not a folder' : error.message
       throw new Error(`${folder}: ${why}; give a folder of YAML documents, such as examples/shop`)
     })
     const files = await Promise.all(
       listed.map(async ({ path }) => ({ path: relative('.', path), bytes: await readFile(path) })),
     )
     const loaded = loadDocuments(files)
-    problems.push(...loaded.problems.filter(({ severity }) => severity === 'error').map((problem) => formatProblem(problem)))
+    problems.push(
+      ...loaded.problems.filter(({ severity }) => severity === 'error').map((problem) => formatProblem(problem)),
+    )
     for (const document of loaded.documents) {
       documents.set(`${document.kind}/${document.namespace}/${document.name}`, document)
     }

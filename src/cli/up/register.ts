@@ -39,7 +39,8 @@ application listens 10000 above them, and 15001 is the http_proxy. Logs are in S
 
 function duration(text: string): number {
   const match = /^(\d{1,5})(s|m|h)$/.exec(text)
-  if (match === null || Number(match[1]) === 0) throw new InvalidArgumentError('Expected a duration such as 20s, 5m, 1h.')
+  if (match === null || Number(match[1]) === 0)
+    throw new InvalidArgumentError('Expected a duration such as 20s, 5m, 1h.')
   return Number(match[1]) * (match[2] === 's' ? 1_000 : match[2] === 'm' ? 60_000 : 3_600_000)
 }
 

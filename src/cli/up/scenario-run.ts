@@ -109,7 +109,9 @@ function difference(
   return new Map(
     [...after].map(([pod, now]) => {
       const then = before.get(pod) ?? { requests: 0, bytes: 0, byPath: {} }
-      const byPath = Object.fromEntries(Object.entries(now.byPath).map(([path, n]) => [path, n - (then.byPath[path] ?? 0)]))
+      const byPath = Object.fromEntries(
+        Object.entries(now.byPath).map(([path, n]) => [path, n - (then.byPath[path] ?? 0)]),
+      )
       return [pod, { requests: now.requests - then.requests, bytes: now.bytes - then.bytes, byPath }]
     }),
   )

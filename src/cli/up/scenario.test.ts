@@ -22,7 +22,9 @@ test('every scenario of the examples reads', async () => {
   assert.deepEqual(names.toSorted(), ['breaker', 'canary', 'denied', 'permissive', 'retries', 'retry-budget', 'slow'])
   for (const name of names) {
     const { scenario } = await loadScenario(name, join(examples, 'shop'))
-    const streams = new Set([...scenario.load, ...scenario.phases.flatMap(({ load }) => load ?? [])].map(({ name: stream }) => stream))
+    const streams = new Set(
+      [...scenario.load, ...scenario.phases.flatMap(({ load }) => load ?? [])].map(({ name: stream }) => stream),
+    )
     const phases = new Set(scenario.phases.map((phase) => phase.name))
     for (const { bound, measure } of scenario.expect) {
       assert.ok(bound.in === undefined || phases.has(bound.in), `${name}: no phase ${bound.in}`)

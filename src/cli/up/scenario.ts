@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { isAbsolute, join, resolve } from 'node:path'
-import { LineCounter, parseDocument, isNode } from 'yaml'
+import { isNode, LineCounter, parseDocument } from 'yaml'
 import { z } from 'zod'
 
 const text = z.string().min(1)
@@ -14,7 +14,9 @@ const stream = z.strictObject({
   via: z
     .enum(['mesh', 'direct'])
     .default('mesh')
-    .describe('mesh: through the sidecar of the client. direct: plaintext to an endpoint, as a program outside the mesh.'),
+    .describe(
+      'mesh: through the sidecar of the client. direct: plaintext to an endpoint, as a program outside the mesh.',
+    ),
 })
 
 const action = z.union([

@@ -55,7 +55,15 @@ export function* samples(text: string, metric: string): Generator<{ labels: Reco
     for (const [, name = '', value = ''] of line.slice(metric.length + 1, end).matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)) {
       labels[name] = value
     }
-    yield { labels, value: Number(line.slice(end + 1).trim().split(' ')[0]) }
+    yield {
+      labels,
+      value: Number(
+        line
+          .slice(end + 1)
+          .trim()
+          .split(' ')[0],
+      ),
+    }
   }
 }
 

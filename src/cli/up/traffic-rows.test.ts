@@ -18,8 +18,15 @@ const upstream: UpstreamStats = {
   inFlight: 0,
 }
 
-function look(atMs: number, upstreams: readonly Partial<UpstreamStats>[], plaintext?: [requests: number, failures: number]): Look {
-  const inbound = { ...upstream, bySource: plaintext === undefined ? [] : [{ source: 'plaintext', requests: plaintext[0], failures: plaintext[1] }] }
+function look(
+  atMs: number,
+  upstreams: readonly Partial<UpstreamStats>[],
+  plaintext?: [requests: number, failures: number],
+): Look {
+  const inbound = {
+    ...upstream,
+    bySource: plaintext === undefined ? [] : [{ source: 'plaintext', requests: plaintext[0], failures: plaintext[1] }],
+  }
   const stats: Stats = {
     workload: 'shop/client',
     uptimeMs: 1,
@@ -74,7 +81,9 @@ test('breakers that are not closed are named by their Pod', () => {
     { scope: '127.1.0.6:8080', state: 'open', since: 1 },
   ] as const
   const rows = (some: UpstreamStats['breakers']): string | undefined =>
-    trafficRows(look(0, []), look(1_000, [{ breakers: some }]), (at) => (at === '127.1.0.6:8080' ? 'inventory-v2' : undefined))[0]?.breaker
+    trafficRows(look(0, []), look(1_000, [{ breakers: some }]), (at) =>
+      at === '127.1.0.6:8080' ? 'inventory-v2' : undefined,
+    )[0]?.breaker
   assert.equal(rows(breakers), 'open: inventory-v2')
   assert.equal(rows(breakers.slice(0, 1)), 'closed')
   assert.equal(rows([{ scope: 'service', state: 'half-open', since: 1 }]), 'half-open: service')
@@ -84,13 +93,19 @@ test('who refuses, how often, why, and by which policy', () => {
   const lastReason = 'DENIED; policy=AuthorizationPolicy/shop/callers; version=12; by=shop/inventory-v1'
   const before = look(0, [{ refusedByReason: { DENIED: 10 }, lastReason }])
   const now = look(2_000, [{ refusedByReason: { DENIED: 30 }, lastReason }])
-  assert.equal(trafficRows(before, now, nobody)[0]?.refused, 'shop/inventory-v1: 10.0/s DENIED (AuthorizationPolicy/shop/callers)')
+  assert.equal(
+    trafficRows(before, now, nobody)[0]?.refused,
+    'shop/inventory-v1: 10.0/s DENIED (AuthorizationPolicy/shop/callers)',
+  )
   assert.equal(trafficRows(now, { ...now, atMs: 4_000 }, nobody)[0]?.refused, '')
 })
 
 test('plaintext from outside the mesh has a row of its own', () => {
   const [row] = trafficRows(look(0, [], [10, 0]), look(1_000, [], [30, 5]), nobody)
-  assert.deepEqual([row?.from, row?.to, row?.requestsPerSecond, row?.successPercent], ['(plaintext)', 'shop/client', 20, 75])
+  assert.deepEqual(
+    [row?.from, row?.to, row?.requestsPerSecond, row?.successPercent],
+    ['(plaintext)', 'shop/client', 20, 75],
+  )
 })
 
 test('percentiles lie inside their bucket', () => {

@@ -23,7 +23,11 @@ export interface Look {
 }
 
 /** Rows for the callers' view of each service, and for plaintext that came in from outside the mesh. */
-export function trafficRows(before: Look, now: Look, workloadAt: (address: string) => string | undefined): readonly TrafficRow[] {
+export function trafficRows(
+  before: Look,
+  now: Look,
+  workloadAt: (address: string) => string | undefined,
+): readonly TrafficRow[] {
   const seconds = (now.atMs - before.atMs) / 1_000
   const rows: TrafficRow[] = []
   for (const [workload, stats] of now.stats) {
@@ -85,7 +89,11 @@ function share(part: number, whole: number): number | undefined {
 }
 
 /** Linear inside the bucket; the last bucket has no upper end, so its lower one stands. */
-export function percentile(percent: number, boundsMs: readonly number[], counts: readonly number[]): number | undefined {
+export function percentile(
+  percent: number,
+  boundsMs: readonly number[],
+  counts: readonly number[],
+): number | undefined {
   const total = counts.reduce((sum, count) => sum + count, 0)
   if (total === 0) return undefined
   const rank = (percent / 100) * total
@@ -125,6 +133,7 @@ function refusedText(now: UpstreamStats, then: TrafficStats | undefined, seconds
 function parseReason(reason: string | null): { policy: string | undefined; by: string | undefined } | undefined {
   if (reason === null) return undefined
   const parts = reason.split(';').map((part) => part.trim())
-  const value = (name: string): string | undefined => parts.find((part) => part.startsWith(`${name}=`))?.slice(name.length + 1)
+  const value = (name: string): string | undefined =>
+    parts.find((part) => part.startsWith(`${name}=`))?.slice(name.length + 1)
   return { policy: value('policy'), by: value('by') }
 }

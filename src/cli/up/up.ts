@@ -28,7 +28,8 @@ export interface UpOptions {
 export async function runUp(options: UpOptions, clock: Clock = systemClock): Promise<number> {
   if (isIP(options.host) === 0) throw new Error(`--host ${options.host}: expected an address, such as 127.0.0.1`)
   const folder = options.scenario === undefined ? undefined : await loadScenario(options.scenario, options.folder)
-  if (folder !== undefined && !options.load) throw new Error('--no-load leaves a scenario nothing to do: drop one of the two')
+  if (folder !== undefined && !options.load)
+    throw new Error('--no-load leaves a scenario nothing to do: drop one of the two')
   const display = await openDisplay(options.output, () => clock.wall())
   using stop = stopSignals((line) => display.progress(line))
   using later = await LaterPolicy.open(folder?.folder)
@@ -48,7 +49,8 @@ export async function runUp(options: UpOptions, clock: Clock = systemClock): Pro
       target: (stream) => mesh.target(stream),
       act: (action) => ('apply' in action ? later.apply(action.apply) : mesh.switchApp(action)),
       appCounts: () => appCounts(mesh.workloads),
-      phaseBegins: (phase, counting, tallies) => view.phase(scenario.phases.length > 1 ? phase.name : '', counting, tallies),
+      phaseBegins: (phase, counting, tallies) =>
+        view.phase(scenario.phases.length > 1 ? phase.name : '', counting, tallies),
     }
     if (options.for === undefined) {
       const cycleMs = scenario.phases.length > 1 ? scenarioCycleMs : foreverMs

@@ -1,0 +1,231 @@
+/** Machines in network namespaces: a bridge in one, a machine in each other, with IPv4 and IPv6 between them. */
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Packets } from './packets.ts'
+import { Process } from './process.ts'
+import { missingForNetns, netnsPath } from './requirements.ts'
+
+export const root = fileURLToPath(new URL('../..', import.meta.url))
+
+/** Users in the namespaces; they need no entry in /etc/passwd. */
+export const proxyUid = 1337
+export const appUid = 2000
+
+const sbin = { ...process.env, PATH: netnsPath }
+
+/** A network with nothing on it. Dispose of it, whatever happens: that ends its processes and takes it all away. */
+export function mesh(): Mesh {
+  const missing = missingForNetns()
+  if (missing.length > 0) throw new Error(`the network-namespace lane cannot run here: ${missing.join('; ')}`)
+  return new Mesh()
+}
+
+let meshes = 0
+
+export class Mesh implements AsyncDisposable {
+  readonly #prefix = `or${process.pid}-${++meshes}`
+  readonly #namespaces: string[] = []
+  readonly #processes: Process[] = []
+  /** For captures, tokens, keys; goes with the mesh. */
+  readonly folder = mkdtempSync(join(tmpdir(), 'outrigger-netns-'))
+  readonly #bridge: string
+  #machines = 0
+  readonly #onExit = () => this.#removeAll()
+
+  constructor() {
+    removeLeftovers()
+    process.on('exit', this.#onExit)
+    this.#bridge = this.#namespace('sw')
+    ip('-n', this.#bridge, 'link', 'add', 'br0', 'type', 'bridge')
+    ip('-n', this.#bridge, 'link', 'set', 'br0', 'up')
+  }
+
+  /** A new machine on the network, with an address of each family. */
+  machine(name: string): Machine {
+    const number = ++this.#machines
+    const namespace = this.#namespace(name)
+    const port = `p${number}`
+    ip('-n', this.#bridge, 'link', 'add', port, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', namespace)
+    ip('-n', this.#bridge, 'link', 'set', port, 'master', 'br0', 'up')
+    const v4 = `10.77.0.${number}`
+    const v6 = `fd77::${number}`
+    ip('-n', namespace, 'address', 'add', `${v4}/24`, 'dev', 'eth0')
+    ip('-n', namespace, '-6', 'address', 'add', `${v6}/64`, 'dev', 'eth0', 'nodad')
+    ip('-n', namespace, 'link', 'set', 'eth0', 'up')
+    // Addresses outside the mesh and of Services: anything is reachable as far as the machine's own routing goes.
+    ip('-n', namespace, 'route', 'add', 'default', 'dev', 'eth0')
+    ip('-n', namespace, '-6', 'route', 'add', 'default', 'dev', 'eth0')
+    return new Machine(name, namespace, v4, v6, this.#processes)
+  }
+
+  /** Records what crosses the wire between the machines until it is asked what it saw. */
+  async record(filter = 'tcp'): Promise<Packets> {
+    const file = join(this.folder, `wire-${this.#processes.length}.pcap`)
+    // -Z root: the folder is ours alone. -U: nothing waits in a buffer when we stop it.
+    const args = [
+      'netns',
+      'exec',
+      this.#bridge,
+      'tcpdump',
+      '-i',
+      'br0',
+      '-U',
+      '-Z',
+      'root',
+      '-B',
+      '16384',
+      '-w',
+      file,
+      filter,
+    ]
+    const tcpdump = new Process('tcpdump', 'ip', args, sbin)
+    this.#processes.push(tcpdump)
+    await tcpdump.error(/listening on/)
+    return new Packets(tcpdump, file)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#processes.map((one) => one.kill()))
+    process.off('exit', this.#onExit)
+    this.#removeAll()
+  }
+
+  #namespace(name: string): string {
+    const namespace = `${this.#prefix}-${name}`
+    ip('netns', 'add', namespace)
+    this.#namespaces.push(namespace)
+    ip('-n', namespace, 'link', 'set', 'lo', 'up')
+    return namespace
+  }
+
+  #removeAll(): void {
+    for (const namespace of this.#namespaces.splice(0)) removeNamespace(namespace)
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+}
+
+export interface RunOptions {
+  readonly uid?: number
+  readonly env?: Readonly<Record<string, string>>
+}
+
+export class Machine {
+  readonly name: string
+  readonly namespace: string
+  readonly v4: string
+  readonly v6: string
+  readonly #processes: Process[]
+
+  constructor(name: string, namespace: string, v4: string, v6: string, processes: Process[]) {
+    this.name = name
+    this.namespace = namespace
+    this.v4 = v4
+    this.v6 = v6
+    this.#processes = processes
+  }
+
+  /** Starts a TypeScript file of the checkout as an unprivileged user, `appUid` unless said otherwise. */
+  node(file: string, args: readonly string[], options: RunOptions = {}): Process {
+    const command = [process.execPath, '--disable-warning=ExperimentalWarning', join(root, file), ...args]
+    return this.start(`${this.name}: ${file} ${args[0] ?? ''}`, asUser(options.uid ?? appUid, command), options.env)
+  }
+
+  /** The `outrigger` command, as a user. */
+  outrigger(args: readonly string[], options: RunOptions = {}): Process {
+    return this.node('src/cli/main.ts', args, options)
+  }
+
+  /** Any command, as root. */
+  start(title: string, command: readonly string[], env: Readonly<Record<string, string>> = {}): Process {
+    const started = new Process(title, 'ip', ['netns', 'exec', this.namespace, ...command], { ...sbin, ...env })
+    this.#processes.push(started)
+    return started
+  }
+
+  /** Runs a command to its end, as root. Throws with what it said if it fails. */
+  run(...command: string[]): string {
+    const result = spawnSync('ip', ['netns', 'exec', this.namespace, ...command], { env: sbin, encoding: 'utf8' })
+    if (result.status !== 0)
+      throw new Error(`${this.name}: ${command.join(' ')} (exit ${result.status}): ${result.stderr}`)
+    return result.stdout
+  }
+
+  /** `outrigger proxy capture`, as the init container would. */
+  capture(...args: string[]): string {
+    return this.run(
+      process.execPath,
+      '--disable-warning=ExperimentalWarning',
+      join(root, 'src/cli/main.ts'),
+      'proxy',
+      'capture',
+      ...args,
+    )
+  }
+
+  address(family: 'ipv4' | 'ipv6'): string {
+    return family === 'ipv4' ? this.v4 : this.v6
+  }
+}
+
+/**
+ * As that user and without a single capability; in a checkout that only root may read (a clone in root's home) with
+ * the one that lets it read.
+ */
+function asUser(uid: number, command: readonly string[]): string[] {
+  const drop = ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', '--no-new-privs']
+  const can = spawnSync(
+    drop[0]!,
+    [...drop.slice(1), 'test', '-r', join(root, 'package.json'), '-a', '-x', process.execPath],
+    { env: sbin },
+  )
+  if (can.status === 0) return [...drop, ...command]
+  const read = [
+    '--inh-caps=-all,+dac_read_search',
+    '--ambient-caps=-all,+dac_read_search',
+    '--bounding-set=-all,+dac_read_search',
+  ]
+  return [...drop, ...read, ...command]
+}
+
+function ip(...args: string[]): void {
+  const result = spawnSync('ip', args, { env: sbin, encoding: 'utf8' })
+  if (result.status !== 0) throw new Error(`ip ${args.join(' ')}: ${result.stderr}`)
+}
+
+function removeNamespace(namespace: string): void {
+  const pids = spawnSync('ip', ['netns', 'pids', namespace], { env: sbin, encoding: 'utf8' }).stdout
+  for (const pid of pids.split('\n').filter((line) => line !== '')) {
+    try {
+      process.kill(Number(pid), 'SIGKILL')
+    } catch {
+      // It ended by itself.
+    }
+  }
+  spawnSync('ip', ['netns', 'del', namespace], { env: sbin })
+}
+
+/** Namespaces of an earlier run of ours that was killed: their names carry its process id. */
+function removeLeftovers(): void {
+  let names: string[] = []
+  try {
+    names = readdirSync('/run/netns')
+  } catch {
+    // No namespace was ever made here.
+  }
+  for (const name of names) {
+    const pid = /^or(\d+)-/.exec(name)?.[1]
+    if (pid !== undefined && !isAlive(Number(pid))) removeNamespace(name)
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
