@@ -14,6 +14,7 @@ import { Authority } from './authority.ts'
 const day = 86_400_000
 const web = { trustDomain: 'cluster.local', namespace: 'shop', serviceAccount: 'web' }
 const clock = new FakeClock()
+const later = (ms: number): Clock => Object.assign(new FakeClock(), { wall: () => clock.wall() + ms })
 
 function open(state: StateFolder, trustDomain = 'cluster.local', at: Clock = clock): Promise<Authority> {
   return Authority.open({ clock: at, state, trustDomain, certificateLifetimeMs: day })
@@ -61,8 +62,7 @@ describe('Authority', () => {
     using folder = temporaryFolder()
     using state = StateFolder.open(folder.path)
     await open(state)
-    const late: Clock = { ...clock, wall: () => clock.wall() + 3_650 * day - 60_000 }
-    const authority = await open(state, 'cluster.local', late)
+    const authority = await open(state, 'cluster.local', later(3_650 * day - 60_000))
     assert.equal((await authority.signRequest(signingRequest(key), web)).expiresAtMs, authority.rootExpiresAtMs)
   })
 
@@ -92,8 +92,7 @@ describe('Authority', () => {
       open(state, 'other.domain'),
       /is of spiffe:\/\/cluster\.local, not of spiffe:\/\/other\.domain: choose that --trust-domain/,
     )
-    const late: Clock = { ...clock, wall: () => clock.wall() + 4_000 * day }
-    await assert.rejects(open(state, 'cluster.local', late), /set this machine's clock/)
+    await assert.rejects(open(state, 'cluster.local', later(4_000 * day)), /set this machine's clock/)
     const goodKey = readFileSync(keyFile)
     writeFileSync(keyFile, key)
     await assert.rejects(open(state), /ca-key\.pem .* is not the key of root\.pem/)

@@ -1,7 +1,7 @@
 import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { open, readFile, rename, rm } from 'node:fs/promises'
 import { homedir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 
 /** What is wrong with a state folder, in one line that names the remedy. */
 export class StateFolderError extends Error {
@@ -96,7 +96,7 @@ const heldHere = new Set<string>()
 
 function prepare(folder: string): void {
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    makeFolder(folder)
     const stat = statSync(folder)
     if (!stat.isDirectory()) throw new StateFolderError(`${folder} is not a folder: choose another with --state-dir`)
     const user = process.getuid?.()
@@ -111,6 +111,18 @@ function prepare(folder: string): void {
     }
   } catch (error) {
     throw error instanceof StateFolderError ? error : problem(`use ${folder}`, error)
+  }
+}
+
+/** Not mkdir's own `recursive`: that one never returns where a parent cannot be made and says ENOENT, as in /proc. */
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { mode: 0o700 })
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return
+    if (codeOf(error) !== 'ENOENT' || dirname(folder) === folder) throw error
+    makeFolder(dirname(folder))
+    mkdirSync(folder, { mode: 0o700 })
   }
 }
 

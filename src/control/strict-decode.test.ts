@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { create, type Message, toBinary } from '@bufbuild/protobuf'
+import { create, type Message, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
 import {
   type Resource,
   ResourceSchema,
@@ -42,8 +42,7 @@ test('an unknown field is refused wherever it is, with its place', () => {
 })
 
 test('an unknown enum value is refused: it may be the one that protects', () => {
-  const workload = (value: Partial<Parameters<typeof create<typeof WorkloadSchema>>[1] & object>) =>
-    encoded({ case: 'workload', value: create(WorkloadSchema, value) })
+  const workload = (value: MessageInitShape<typeof WorkloadSchema>) => encoded({ case: 'workload', value: create(WorkloadSchema, value) })
   assert.throws(() => decodeResource(workload({ mtls: 9 as never })), /workload\.mtls has the value 9/)
   assert.throws(
     () => decodeResource(workload({ portMtls: { 80: 9 as never } })),

@@ -1,6 +1,6 @@
 /** Machines in network namespaces: a bridge in one, a machine in each other, with IPv4 and IPv6 between them. */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -13,6 +13,7 @@ export const root = fileURLToPath(new URL('../..', import.meta.url))
 /** Users in the namespaces; they need no entry in /etc/passwd. */
 export const proxyUid = 1337
 export const appUid = 2000
+export const controlPlaneUid = 1338
 
 const sbin = { ...process.env, PATH: netnsPath }
 
@@ -37,6 +38,7 @@ export class Mesh implements AsyncDisposable {
 
   constructor() {
     removeLeftovers()
+    chmodSync(this.folder, 0o755)
     process.on('exit', this.#onExit)
     this.#bridge = this.#namespace('sw')
     ip('-n', this.#bridge, 'link', 'add', 'br0', 'type', 'bridge')
@@ -59,6 +61,22 @@ export class Mesh implements AsyncDisposable {
     ip('-n', namespace, 'route', 'add', 'default', 'dev', 'eth0')
     ip('-n', namespace, '-6', 'route', 'add', 'default', 'dev', 'eth0')
     return new Machine(name, namespace, v4, v6, this.#processes)
+  }
+
+  /** A folder that only that user may enter. */
+  privateFolder(name: string, uid: number): string {
+    const path = join(this.folder, name)
+    mkdirSync(path, { mode: 0o700 })
+    chownSync(path, uid, uid)
+    return path
+  }
+
+  /** A file that only that user may read; root of the mesh's folder is for everyone. */
+  file(name: string, text: string, uid?: number): string {
+    const path = join(this.folder, name)
+    writeFileSync(path, text, { mode: uid === undefined ? 0o644 : 0o600 })
+    if (uid !== undefined) chownSync(path, uid, uid)
+    return path
   }
 
   /** Records what crosses the wire between the machines until it is asked what it saw. */

@@ -20,8 +20,8 @@ export class Packets {
     return readFileSync(this.#file).includes(text)
   }
 
-  /** Fields of the packets that a display filter of Wireshark lets through, one row a packet. */
-  async fields(filter: string, ...names: string[]): Promise<string[][]> {
+  /** Fields of the packets that a display filter of Wireshark lets through, one row a packet; `more`: arguments of tshark. */
+  async fields(filter: string, names: readonly string[], more: readonly string[] = []): Promise<string[][]> {
     await this.#stop()
     const text = execFileSync(
       'tshark',
