@@ -11,19 +11,15 @@ export function registerStatus(program: Command): void {
   program
     .command('status')
     .description('Who is connected, which revision is in force, what was refused and why, when certificates expire.')
-    .option(
-      '--control-plane <url>',
-      "the control plane's admin address",
-      process.env['OUTRIGGER_ADMIN_URL'] ?? 'http://127.0.0.1:15014',
-    )
+    .option('--admin <host:port>', "the control plane's admin address", 'localhost:15014')
     .addOption(new Option('-o, --output <format>', 'how to print it').choices(['text', 'json']).default('text'))
     .addHelpText(
       'after',
       '\nExit codes: 0 all is well; 1 a sidecar is disconnected, behind or refuses something, a document has an error, or\nno control plane answers.\n' +
         '\nExamples:\n  outrigger status\n  outrigger status -o json\n',
     )
-    .action(async ({ controlPlane, output }: { controlPlane: string; output: 'text' | 'json' }) => {
-      const status = await fetchStatus(controlPlane)
+    .action(async ({ admin, output }: { admin: string; output: 'text' | 'json' }) => {
+      const status = await fetchStatus(admin)
       process.stdout.write(
         output === 'json' ? `${JSON.stringify(status, undefined, 2)}\n` : statusText(status, systemClock.wall()),
       )
@@ -32,14 +28,14 @@ export function registerStatus(program: Command): void {
 }
 
 /** What the control plane says of itself and its sidecars. Throws an Error that names the remedy when none answers. */
-export async function fetchStatus(controlPlane: string): Promise<ControlPlaneStatus> {
-  const base = /^https?:\/\//.test(controlPlane) ? controlPlane : `http://${controlPlane}`
+export async function fetchStatus(admin: string): Promise<ControlPlaneStatus> {
+  const base = /^https?:\/\//.test(admin) ? admin : `http://${admin}`
   const { statusCode, body } = await request(new URL('/status', base), {
     headersTimeout: 5_000,
     bodyTimeout: 5_000,
   }).catch((cause: unknown) => {
     throw new Error(
-      `no control plane answers at ${base} (${messageOf(cause)}): start one with 'outrigger up DIR', or name it with --control-plane`,
+      `no control plane answers at ${base} (${messageOf(cause)}): start one with 'outrigger up DIR', or name it with --admin`,
       {
         cause,
       },

@@ -22,11 +22,7 @@ export function registerToken(program: Command): void {
     .command('token')
     .description('Make a join token: the proof of identity with which a sidecar gets its first certificate.')
     .argument('<namespace/serviceaccount>', 'whom it speaks for', parseSubject)
-    .option(
-      '--state-dir <folder>',
-      "the control plane's state folder",
-      process.env['OUTRIGGER_STATE_DIR'] ?? defaultStateFolder(),
-    )
+    .option('--state-dir <folder>', "the control plane's state folder", defaultStateFolder())
     .option('--lifetime <duration>', 'how long it can be used', parseLifetime, 600_000)
     .addHelpText(
       'after',

@@ -8,7 +8,11 @@ import { messageOf } from '../base/log.ts'
  */
 export function explainFailure(error: unknown, address: string, clock: Clock): string {
   const text = messageOf(error)
-  if (/not yet valid|has expired|CERT_NOT_YET_VALID|CERT_HAS_EXPIRED|not valid before|expired at/.test(text)) {
+  if (
+    /certificate (is not yet valid|has expired)|CERT_(NOT_YET_VALID|HAS_EXPIRED)|certificate of \S+ (is not valid before|expired at)/.test(
+      text,
+    )
+  ) {
     return (
       `a certificate does not hold at this machine's time, ${new Date(clock.wall()).toISOString()}: ` +
       `compare the clocks of this machine and of ${address} (is NTP running?) (${shortened(text)})`

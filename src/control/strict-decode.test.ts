@@ -42,7 +42,8 @@ test('an unknown field is refused wherever it is, with its place', () => {
 })
 
 test('an unknown enum value is refused: it may be the one that protects', () => {
-  const workload = (value: MessageInitShape<typeof WorkloadSchema>) => encoded({ case: 'workload', value: create(WorkloadSchema, value) })
+  const workload = (value: MessageInitShape<typeof WorkloadSchema>) =>
+    encoded({ case: 'workload', value: create(WorkloadSchema, value) })
   assert.throws(() => decodeResource(workload({ mtls: 9 as never })), /workload\.mtls has the value 9/)
   assert.throws(
     () => decodeResource(workload({ portMtls: { 80: 9 as never } })),

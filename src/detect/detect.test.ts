@@ -102,11 +102,18 @@ const crafted = fc
 
 test('property: a decision stands whatever comes after it', () => {
   fc.assert(
-    fc.property(fc.oneof(crafted, fc.uint8Array({ maxLength: 64 }).map(Buffer.from)), crafted, (first, rest) => {
-      const decided = detect(first)
-      if (decided === 'need-more') return
-      assert.equal(detect(Buffer.concat([first, rest])), decided)
-    }),
+    fc.property(
+      fc.oneof(
+        crafted,
+        fc.uint8Array({ maxLength: 64 }).map((bytes) => Buffer.from(bytes)),
+      ),
+      crafted,
+      (first, rest) => {
+        const decided = detect(first)
+        if (decided === 'need-more') return
+        assert.equal(detect(Buffer.concat([first, rest])), decided)
+      },
+    ),
     { numRuns: 5_000 },
   )
 })

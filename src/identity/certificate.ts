@@ -9,7 +9,7 @@ import type { StateFolder } from '../base/state-folder.ts'
 import { Backoff } from '../control/backoff.ts'
 import { openChannel } from '../control/channel.ts'
 import { explainFailure, waitMaxMs } from '../control/failure.ts'
-import { type Credentials, readCredentials } from './credentials.ts'
+import { type Credentials, readCredentials, shareRoot } from './credentials.ts'
 import { newPrivateKeyPem, signingRequest } from './signing-request.ts'
 import { parseSpiffeId } from './spiffe.ts'
 import { loadCredentials, storeCredentials } from './stored-credentials.ts'
@@ -238,7 +238,11 @@ export class WorkloadCertificate implements Disposable {
     if (state === undefined) return undefined
     try {
       const stored = await loadCredentials(state, this.#clock)
-      if (stored !== undefined) this.#checkName(stored.credentials)
+      if (stored === undefined) return undefined
+      this.#checkName(stored.credentials)
+      if (!shareRoot(stored.credentials.trustBundlePem, this.#options.rootPem)) {
+        throw new Error('it is of another authority than the pinned root')
+      }
       return stored
     } catch (error) {
       this.#log.warn(`the certificate in ${state.path} is not used: ${messageOf(error)}`)

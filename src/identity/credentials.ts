@@ -48,3 +48,9 @@ export function roots(bundlePem: string): X509Certificate[] {
   const blocks = bundlePem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
   return blocks.map((block) => new X509Certificate(block))
 }
+
+/** Whether two PEM bundles have a root in common: a certificate of one mesh is worth nothing in another. */
+export function shareRoot(bundlePem: string, otherPem: string): boolean {
+  const prints = new Set(roots(bundlePem).map((root) => root.fingerprint256))
+  return roots(otherPem).some((root) => prints.has(root.fingerprint256))
+}

@@ -18,6 +18,6 @@ export function reset(socket: Duplex): void {
   const tcp = handle?._parent ?? handle
   // libuv refuses to reset while a shutdown is under way (and then never closes). The kernel has every byte by then.
   const shutting = socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished
-  if (tcp?.reset !== undefined && !socket.destroyed && !shutting) tcp.close = tcp.reset
+  if (tcp?.reset !== undefined && !socket.destroyed && !shutting) tcp.close = (callback) => void tcp.reset!(callback)
   socket.destroy()
 }

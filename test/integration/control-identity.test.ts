@@ -228,6 +228,24 @@ test('killed control plane, restarted sidecar: certificate and last good policy 
   await third.stop()
 })
 
+test('a stored certificate of another authority is not used: the sidecar enrols anew', { timeout }, async () => {
+  using folder = temporaryFolder()
+  using other = temporaryFolder()
+  using own = temporaryFolder()
+  const before = await startControl({ stateDir: other.path })
+  const first = await startSidecar({ control: before, stateDir: own.path })
+  await first.certificate.whenHeld()
+  await first.stop()
+  await before.stop()
+  await using control = await startControl({ stateDir: folder.path })
+  const log = new LinesLog()
+  await using second = await startSidecar({ control, stateDir: own.path, log })
+  const credentials = await second.certificate.whenHeld()
+  assert.equal(credentials.trustBundlePem, control.authority.trustBundlePem)
+  assert.ok(log.lines.some((line) => line.includes('of another authority than the pinned root')))
+  assert.equal(await second.store.whenSynced(10_000), true)
+})
+
 test('a clock that is off by a day is named as the cause', { timeout }, async () => {
   const day = 86_400_000
   // TLS looks at the real time, so the control plane is the one that lives in another day.

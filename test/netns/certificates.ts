@@ -7,7 +7,9 @@ const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
 /** Key and certificate chain, in one PEM, of a leaf that a root has really signed, with whatever name it carries. */
 export async function issue(rootCertificatePem: string, rootKeyPem: string, spiffeId: string): Promise<string> {
   const root = new x509.X509Certificate(rootCertificatePem)
-  const rootKey = await crypto.subtle.importKey('pkcs8', x509.PemConverter.decodeFirst(rootKeyPem), algorithm, false, ['sign'])
+  const rootKey = await crypto.subtle.importKey('pkcs8', x509.PemConverter.decodeFirst(rootKeyPem), algorithm, false, [
+    'sign',
+  ])
   const keys = await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])
   const leaf = await x509.X509CertificateGenerator.create({
     issuer: root.subject,
@@ -40,7 +42,10 @@ export async function strangerRoot(): Promise<{ certificatePem: string; keyPem: 
 
 /** The root of a control plane, from its state folder. */
 export function rootOf(stateDir: string): { certificatePem: string; keyPem: string } {
-  return { certificatePem: readFileSync(`${stateDir}/root.pem`, 'utf8'), keyPem: readFileSync(`${stateDir}/ca-key.pem`, 'utf8') }
+  return {
+    certificatePem: readFileSync(`${stateDir}/root.pem`, 'utf8'),
+    keyPem: readFileSync(`${stateDir}/ca-key.pem`, 'utf8'),
+  }
 }
 
 async function keyPem(key: CryptoKey): Promise<string> {

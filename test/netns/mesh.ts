@@ -24,6 +24,9 @@ export function mesh(): Mesh {
   return new Mesh()
 }
 
+/** Address of the bridge itself. */
+const sentinel = '10.77.0.254'
+
 let meshes = 0
 
 export class Mesh implements AsyncDisposable {
@@ -35,13 +38,16 @@ export class Mesh implements AsyncDisposable {
   readonly #bridge: string
   #machines = 0
   readonly #onExit = () => this.#removeAll()
+  /** Of a runner that gives up on us. Exit runs the handler above. */
+  readonly #onSignal = () => process.exit(1)
 
   constructor() {
     removeLeftovers()
     chmodSync(this.folder, 0o755)
-    process.on('exit', this.#onExit)
+    process.on('exit', this.#onExit).on('SIGINT', this.#onSignal).on('SIGTERM', this.#onSignal)
     this.#bridge = this.#namespace('sw')
     ip('-n', this.#bridge, 'link', 'add', 'br0', 'type', 'bridge')
+    ip('-n', this.#bridge, 'address', 'add', `${sentinel}/24`, 'dev', 'br0')
     ip('-n', this.#bridge, 'link', 'set', 'br0', 'up')
   }
 
@@ -82,32 +88,29 @@ export class Mesh implements AsyncDisposable {
   /** Records what crosses the wire between the machines until it is asked what it saw. */
   async record(filter = 'tcp'): Promise<Packets> {
     const file = join(this.folder, `wire-${this.#processes.length}.pcap`)
-    // -Z root: the folder is ours alone. -U: nothing waits in a buffer when we stop it.
-    const args = [
-      'netns',
-      'exec',
-      this.#bridge,
-      'tcpdump',
-      '-i',
-      'br0',
-      '-U',
-      '-Z',
-      'root',
-      '-B',
-      '16384',
-      '-w',
-      file,
-      filter,
-    ]
+    const command = ['tcpdump', '-i', 'br0', '--immediate-mode', '-U', '-B', '16384', '-w', file]
+    // -Z root: the folder is ours alone.
+    const args = ['netns', 'exec', this.#bridge, ...command, '-Z', 'root', `(${filter}) or host ${sentinel}`]
     const tcpdump = new Process('tcpdump', 'ip', args, sbin)
     this.#processes.push(tcpdump)
     await tcpdump.error(/listening on/)
-    return new Packets(tcpdump, file)
+    return new Packets(tcpdump, file, () => this.#sendSentinel())
+  }
+
+  /** A packet by which a recording knows that it has seen all that came before; its destination need not be there. */
+  #sendSentinel(): Buffer {
+    const script = `require('node:net').connect(9, '10.77.0.1').on('error', () => {})`
+    const sent = spawnSync('ip', ['netns', 'exec', this.#bridge, process.execPath, '-e', script], {
+      env: sbin,
+      encoding: 'utf8',
+    })
+    if (sent.status !== 0) throw new Error(`cannot mark the end of a recording: ${sent.stderr}`)
+    return Buffer.from(sentinel.split('.').map(Number))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#processes.map((one) => one.kill()))
-    process.off('exit', this.#onExit)
+    process.off('exit', this.#onExit).off('SIGINT', this.#onSignal).off('SIGTERM', this.#onSignal)
     this.#removeAll()
   }
 

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { sleep, systemClock } from '../../src/base/clock.ts'
 import type { Process } from './process.ts'
 import { netnsPath } from './requirements.ts'
 
@@ -7,11 +8,14 @@ import { netnsPath } from './requirements.ts'
 export class Packets {
   readonly #tcpdump: Process
   readonly #file: string
+  readonly #sendSentinel: () => Buffer
   #stopped = false
 
-  constructor(tcpdump: Process, file: string) {
+  /** `sendSentinel` sends a packet and gives bytes by which it is known. */
+  constructor(tcpdump: Process, file: string, sendSentinel: () => Buffer) {
     this.#tcpdump = tcpdump
     this.#file = file
+    this.#sendSentinel = sendSentinel
   }
 
   /** True if the bytes appear in any packet, headers and all. */
@@ -29,6 +33,7 @@ export class Packets {
         '-r',
         this.#file,
         '-n',
+        ...more,
         '-Y',
         filter,
         '-T',
@@ -48,6 +53,12 @@ export class Packets {
   async #stop(): Promise<void> {
     if (this.#stopped) return
     this.#stopped = true
+    // tcpdump drops what it has not read when it is stopped: it must have come as far as this.
+    const last = this.#sendSentinel()
+    for (let tries = 0; !readFileSync(this.#file).includes(last); tries++) {
+      if (tries === 500) throw new Error(`tcpdump is not with the wire after 5 s\n${this.#tcpdump.said}`)
+      await sleep(systemClock, 10)
+    }
     await this.#tcpdump.kill('SIGINT')
   }
 }

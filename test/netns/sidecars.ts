@@ -26,39 +26,66 @@ export interface ControlPlane {
 }
 
 /** Starts a control plane that knows these machines as workloads and these Services. */
-export async function startControlPlane(net: Mesh, on: Machine, workloads: readonly Machine[], services: readonly ServiceSpec[], policies: string): Promise<ControlPlane> {
+export async function startControlPlane(
+  net: Mesh,
+  on: Machine,
+  workloads: readonly Machine[],
+  services: readonly ServiceSpec[],
+  policies: string,
+): Promise<ControlPlane> {
   const documents = join(net.folder, 'documents')
   mkdirSync(documents)
   const write = (file: string, yaml: string) => writeFileSync(join(documents, file), yaml)
   write('workloads.yaml', [...workloads.map(podOf), ...services.flatMap(serviceDocuments)].join('---\n'))
   write('policies.yaml', policies)
   const stateDir = net.privateFolder('control-plane', controlPlaneUid)
-  const process = on.outrigger(['control-plane', 'run', '-f', documents, '--state-dir', stateDir, '--host', on.v4], { uid: controlPlaneUid })
+  const process = on.outrigger(['control-plane', 'run', '-f', documents, '--state-dir', stateDir, '--host', on.v4], {
+    uid: controlPlaneUid,
+  })
   await process.error(/control plane up/)
   return { process, stateDir, documents, address: `${on.v4}:15012`, write }
 }
 
 /** Captures the machine's traffic and starts its sidecar; resolves when that is ready. */
-export async function startSidecar(net: Mesh, control: ControlPlane, controlMachine: Machine, on: Machine): Promise<Process> {
+export async function startSidecar(
+  net: Mesh,
+  control: ControlPlane,
+  controlMachine: Machine,
+  on: Machine,
+): Promise<Process> {
   on.capture('--apply')
-  const token = await controlMachine.outrigger(['token', `${namespace}/${on.name}`, '--state-dir', control.stateDir], { uid: controlPlaneUid }).done()
+  const token = await controlMachine
+    .outrigger(['token', `${namespace}/${on.name}`, '--state-dir', control.stateDir], { uid: controlPlaneUid })
+    .done()
   const { certificatePem } = await import('./certificates.ts').then(({ rootOf }) => rootOf(control.stateDir))
   const sidecar = on.outrigger(
     [
-      'proxy', 'run',
-      '--workload', `${namespace}/${on.name}`,
-      '--control-plane', control.address,
-      '--trust-bundle', net.file(`${on.name}-root.pem`, certificatePem),
-      '--token-file', net.file(`${on.name}-token`, token, proxyUid),
-      '--state-dir', net.privateFolder(`${on.name}-state`, proxyUid),
-      '--capture', 'redirect',
-      '--health', '0.0.0.0:15021',
-      '--log-level', 'debug',
+      'proxy',
+      'run',
+      '--workload',
+      `${namespace}/${on.name}`,
+      '--control-plane',
+      control.address,
+      '--trust-bundle',
+      net.file(`${on.name}-root.pem`, certificatePem),
+      '--token-file',
+      net.file(`${on.name}-token`, token, proxyUid),
+      '--state-dir',
+      net.privateFolder(`${on.name}-state`, proxyUid),
+      '--capture',
+      'redirect',
+      '--health',
+      '0.0.0.0:15021',
+      '--log-level',
+      'debug',
     ],
     { uid: proxyUid },
   )
   const ready = on.node('test/netns/tool.ts', ['await', 'http://127.0.0.1:15021/healthz/ready'])
-  await Promise.race([ready.line(/^ok/), sidecar.done().then(() => Promise.reject(new Error(`the sidecar of ${on.name} ended`)))])
+  await Promise.race([
+    ready.line(/^ok/),
+    sidecar.done().then(() => Promise.reject(new Error(`the sidecar of ${on.name} ended`))),
+  ])
   return sidecar
 }
 
@@ -84,7 +111,10 @@ spec:
   clusterIPs: [${clusterIps.map((ip) => `"${ip}"`).join(', ')}]
   ports: [${list.join(', ')}]
 `
-  const slices = [['IPv4', on.v4], ['IPv6', on.v6]].map(
+  const slices = [
+    ['IPv4', on.v4],
+    ['IPv6', on.v6],
+  ].map(
     ([type, address]) => `apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata:

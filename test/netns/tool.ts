@@ -104,14 +104,23 @@ function get(url: string, body: string | undefined): void {
 
 function dialTls(host: string, port: number, file: string): void {
   const pem = readFileSync(file, 'utf8')
-  const socket = connectTls({ host, port, key: pem, cert: pem, ALPNProtocols: ['outrigger/http1'], rejectUnauthorized: false })
+  const socket = connectTls({
+    host,
+    port,
+    key: pem,
+    cert: pem,
+    ALPNProtocols: ['outrigger/http1'],
+    rejectUnauthorized: false,
+  })
   let reply = ''
   socket.write('GET /tls HTTP/1.1\r\nHost: orders\r\nConnection: close\r\n\r\n')
   socket.on('data', (chunk) => {
     reply += chunk.toString()
   })
   socket.on('error', () => {})
-  socket.on('close', () => console.log(JSON.stringify({ reply, error: (socket.errored as NodeJS.ErrnoException | null)?.code })))
+  socket.on('close', () =>
+    console.log(JSON.stringify({ reply, error: (socket.errored as NodeJS.ErrnoException | null)?.code })),
+  )
 }
 
 function awaitOk(url: string): void {

@@ -50,7 +50,7 @@ export function findingsOf(issue: z.core.$ZodIssue, root: JsonSchema): PathFindi
       },
     ]
   }
-  const expected = issue.code === 'invalid_key' || schema === undefined ? undefined : expectation(schema)
+  const expected = issue.code === 'invalid_key' || schema === undefined ? undefined : expectedOf(issue.input, schema)
   const suggestion = suggest(issue.input, schema)
   return [
     {
@@ -73,6 +73,12 @@ export function unknownField(path: Path, root: JsonSchema, severity: Finding['se
     atKey: true,
     finding: { severity, code: 'unknown-field', message: `unknown field "${name}"`, expected, suggestion },
   }
+}
+
+// To say of a text that a text is expected helps nobody; the message says what is wrong with it.
+function expectedOf(input: unknown, schema: JsonSchema): string | undefined {
+  const words = expectation(schema)
+  return typeof input === 'string' && words === 'a string' ? undefined : words
 }
 
 function codeOf(issue: z.core.$ZodIssue): string {

@@ -62,7 +62,8 @@ const spec = z
     expiresAt: z.iso
       .datetime({
         offset: true,
-        error: (issue) => `${quote(issue.input)} is not an RFC 3339 time such as 2030-01-31T12:00:00Z`,
+        error: (issue) =>
+          typeof issue.input === 'string' ? `${quote(issue.input)} is not an RFC 3339 time` : undefined,
       })
       .optional()
       .describe('RFC 3339 time after which the fault ends by itself. Default: never.'),

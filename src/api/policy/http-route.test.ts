@@ -115,6 +115,10 @@ const bad: Record<string, [spec: unknown, ...faults: string[]]> = {
     rule({ matches: [{ headers: [{ name: 'a', type: 'RegularExpression', value: 'a'.repeat(1025) }] }] }),
     'spec.rules[0].matches[0].headers[0].value: regular expression of 1025 characters; at most 1024 are accepted',
   ],
+  'expression that takes minutes to match': [
+    rule({ matches: [{ headers: [{ name: 'a', type: 'RegularExpression', value: '\\p{L}{0,1000}'.repeat(2) }] }] }),
+    'spec.rules[0].matches[0].headers[0].value: regular expression too costly: 4002 instructions; at most 1000 (repeats such as {0,1000} make many)',
+  ],
   'header twice': [
     rule({
       matches: [

@@ -220,7 +220,7 @@ const bad: [kind: string, spec: unknown, ...faults: string[]][] = [
   [
     'FaultInjection',
     fault({ abort: { reset: true }, expiresAt: 'tomorrow' }),
-    'spec.expiresAt: "tomorrow" is not an RFC 3339 time such as 2030-01-31T12:00:00Z',
+    'spec.expiresAt: "tomorrow" is not an RFC 3339 time',
   ],
   [
     'FaultInjection',
@@ -303,6 +303,13 @@ const bad: [kind: string, spec: unknown, ...faults: string[]][] = [
     'AuthorizationPolicy',
     to({ hosts: ['a/b'] }),
     'spec.rules[0].to[0].hosts[0]: "a/b" is not a host, with or without port',
+  ],
+  ['FaultInjection', fault({ abort: { reset: true }, expiresAt: 5 }), 'spec.expiresAt: 5 is a number'],
+  [
+    'AuthorizationPolicy',
+    from({ ipBlocks: [5], principals: [null] }),
+    'spec.rules[0].from[0].ipBlocks[0]: 5 is a number',
+    'spec.rules[0].from[0].principals[0]: no value',
   ],
   ['TelemetryPolicy', {}, 'spec: set tracing, accessLog or both'],
   ['TelemetryPolicy', { tracing: { samplingRate: -1 } }, 'spec.tracing.samplingRate: -1 is too small'],

@@ -79,7 +79,11 @@ for (const [what, text, message] of [
 }
 
 const mesh: MeshSurroundings = {
-  ...{ folder: 'shop', overlays: ['more'], stateDir: '/s', ownStateDir: '/s/up', host: '127.0.0.1' },
+  folder: 'shop',
+  overlays: ['more'],
+  stateDir: '/s',
+  ownStateDir: '/s/up',
+  host: '127.0.0.1',
   env: { PATH: '/bin', HTTPS_PROXY: 'http://corp', no_proxy: '*', OUTRIGGER_ADDRESS: '1.2.3.4', LANG: 'C' },
   makeToken: async () => 'secret-token',
 }
@@ -111,8 +115,8 @@ test('an application learns where to listen and its proxy, and nothing of the pr
 test('every address that will be listened on is wanted once', () => {
   const { workloads } = plan(pod('{ containers: [{ command: [x], ports: [{ containerPort: 80 }] }] }'))
   const ports = wantedPorts(mesh, workloads).map(({ address, port }) => `${address}:${port}`)
-  assert.deepEqual(ports.toSorted(), [
-    ...['127.0.0.1:15012', '127.0.0.1:15014', '127.9.9.9:10080', '127.9.9.9:15000', '127.9.9.9:15001'],
-    ...['127.9.9.9:15020', '127.9.9.9:15021', '127.9.9.9:80'],
-  ])
+  assert.deepEqual(
+    ports.toSorted().join(' '),
+    '127.0.0.1:15012 127.0.0.1:15014 127.9.9.9:10080 127.9.9.9:15000 127.9.9.9:15001 127.9.9.9:15020 127.9.9.9:15021 127.9.9.9:80',
+  )
 })

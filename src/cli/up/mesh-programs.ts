@@ -39,20 +39,19 @@ export function controlPlaneProgram(mesh: MeshSurroundings): ProgramSpec {
 /** `outrigger proxy run` for one Pod; it gets its join token by file descriptor 3. */
 export function sidecarProgram(mesh: MeshSurroundings, workload: WorkloadPlan): ProgramSpec {
   const { address, ports } = workload
-  const args = [
-    'proxy',
-    'run',
-    ...['--workload', workloadKey(workload)],
-    ...['--control-plane', `${mesh.host}:${controlPlanePorts.stream}`],
-    ...['--trust-bundle', join(mesh.stateDir, 'root.pem')],
-    ...['--token-fd', '3'],
-    ...['--state-dir', join(mesh.ownStateDir, 'workloads', workload.namespace, workload.name)],
-    ...['--capture', 'explicit'],
-    ...['--address', address],
-    ...ports.flatMap(({ port, appPort }) => ['--inbound', `${address}:${port}=${address}:${appPort}`]),
-    ...['--traces', `http://${mesh.host}:${controlPlanePorts.admin}/v1/traces`],
-    ...['--drain-timeout', '2s'],
-  ]
+  const flags = {
+    workload: workloadKey(workload),
+    'control-plane': `${mesh.host}:${controlPlanePorts.stream}`,
+    'trust-bundle': join(mesh.stateDir, 'root.pem'),
+    'token-fd': '3',
+    'state-dir': join(mesh.ownStateDir, 'workloads', workload.namespace, workload.name),
+    capture: 'explicit',
+    address,
+    traces: `http://${mesh.host}:${controlPlanePorts.admin}/v1/traces`,
+    'drain-timeout': '2s',
+  }
+  const inbound = ports.flatMap(({ port, appPort }) => ['--inbound', `${address}:${port}=${address}:${appPort}`])
+  const args = ['proxy', 'run', ...Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value]), ...inbound]
   return {
     name: `${workloadKey(workload)} sidecar`,
     ...outrigger(args, ['--max-semi-space-size=4']),

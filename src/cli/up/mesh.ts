@@ -79,7 +79,12 @@ export class Mesh implements AsyncDisposable {
     const own = resources.use(StateFolder.open(join(stateDir, 'up')))
     prepare(own.path, plan.workloads)
     const mesh: MeshSurroundings = {
-      ...{ folder, overlays, host, stateDir, ownStateDir: own.path, env: process.env },
+      folder,
+      overlays,
+      host,
+      stateDir,
+      ownStateDir: own.path,
+      env: process.env,
       makeToken: async ({ namespace, serviceAccount }) => {
         const tokens = await Tokens.read(stateDir, clock)
         return tokens.make({ namespace, serviceAccount }, trustDomain)

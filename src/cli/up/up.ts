@@ -99,7 +99,7 @@ function steady(mesh: Mesh): Scenario | undefined {
     title: `Steady traffic to ${load.url.host}`,
     see: '',
     load: [{ name: 'steady', url: load.url.href, rate: load.ratePerSecond, headers: {}, via: 'mesh' }],
-    phases: [{ name: 'steady', share: 1, settle: 0, do: [] }],
+    phases: [{ name: 'steady', share: 1, settle: 1, do: [] }],
     expect: [
       { bound: { that: 'requests were answered', atLeast: 1 }, measure: { measure: 'requests' } },
       { bound: { that: 'nobody saw an error', atMost: 0 }, measure: { measure: 'errorPercent' } },
