@@ -2,7 +2,8 @@
 import { constants } from 'node:crypto'
 import net, { type Socket } from 'node:net'
 import tls from 'node:tls'
-import { MtlsMode, Protocol, type Workload } from './api/gen/outrigger_pb.ts'
+import { create } from '@bufbuild/protobuf'
+import { type Authorization, MtlsMode, OperationSchema, Protocol, type Workload } from './api/gen/outrigger_pb.ts'
 import { noBody } from './base/body.ts'
 import { MeshError } from './base/errors.ts'
 import { type Downstream, Exchange, Response } from './base/exchange.ts'
@@ -56,6 +57,8 @@ export class Inbound {
   readonly #apps = new WeakMap<Downstream, Destination>()
   readonly #arrivals = new WeakMap<Socket, Arrival>()
   readonly #meshRules: RequestRules
+  /** Opaque plaintext connections that stand, with their port: a change to STRICT ends them. */
+  readonly #plainOpaque = new Map<Socket, number>()
   #compiled: Compiled | undefined
   #tls: tls.Server | undefined
 
@@ -89,6 +92,9 @@ export class Inbound {
     this.#meshRules = requestRules(http1Limits, { dropReserved: false, allowConnect: false })
     workload.subscribe((message) => {
       this.#compiled = message === undefined ? undefined : compile(message, env, this.#local)
+      if (message !== undefined) {
+        for (const [socket, port] of this.#plainOpaque) if (modeOf(message, port) === MtlsMode.STRICT) reset(socket)
+      }
     })
     runtime.credentials.subscribe((credentials) => {
       if (credentials === undefined) return
@@ -252,7 +258,12 @@ export class Inbound {
       timeoutMs: defaultPoolLimits.connectTimeoutMs,
       localAddress: deliveryAddress(this.#runtime, arrival.app.address),
     })
-    await relayTcp(this.#runtime, 'inbound', exchange, socket, upstream, { a: head })
+    if (identity === undefined) this.#plainOpaque.set(socket, arrival.port)
+    try {
+      await relayTcp(this.#runtime, 'inbound', exchange, socket, upstream, { a: head })
+    } finally {
+      this.#plainOpaque.delete(socket)
+    }
   }
 
   #name(exchange: Exchange, message: Workload): void {
@@ -265,6 +276,13 @@ export class Inbound {
     const compiled = this.#compiled
     if (compiled === undefined) return Promise.reject(new MeshError('POLICY_UNAVAILABLE', 'no policy yet'))
     this.#name(exchange, compiled.message)
+    const { identity, localPort } = exchange.downstream
+    // A connection that was let in under PERMISSIVE may outlive the change to STRICT; its requests may not.
+    if (identity === undefined && modeOf(compiled.message, localPort) === MtlsMode.STRICT) {
+      return Promise.reject(
+        new MeshError('UNAUTHENTICATED', `plaintext to port ${localPort}, which is STRICT now`, { policy: compiled.message.mtlsRef }),
+      )
+    }
     exchange.request.target = normalizeTarget(exchange.request.target)
     return compiled.http(exchange)
   }
@@ -292,11 +310,24 @@ function compile(message: Workload, env: InboundEnv, local: Service): Compiled {
   return {
     message,
     http: inboundStack(message, env, local),
-    // An opaque connection has no method and no path: rules that ask for one do not hold.
-    connection: stack([authorize(message.authorizations, env)], () =>
+    connection: stack([authorize(message.authorizations.map(forConnection), env)], () =>
       Promise.resolve(new Response(200, '', [], noBody)),
     ),
   }
+}
+
+/**
+ * A policy as it holds for an opaque connection, which has no method, path or host (Istio's rule for TCP): an ALLOW rule
+ * that asks for one does not hold; a DENY rule holds without it, or a client could stay silent until it is taken for
+ * opaque and then speak HTTP past the rule.
+ */
+function forConnection(policy: Authorization): Authorization {
+  if (!policy.deny) return policy
+  const rules = policy.rules.map((rule) => ({
+    ...rule,
+    operations: rule.operations.map(({ ports, notPorts }) => create(OperationSchema, { ports, notPorts })),
+  }))
+  return { ...policy, rules }
 }
 
 /** Throws if the resource cannot be put in force; called before it is accepted. */

@@ -86,7 +86,7 @@ export const proxyFlags = {
   metrics: { env: 'OUTRIGGER_METRICS', help: 'HOST:PORT of /metrics (default ADDRESS:15020)' },
   health: { env: 'OUTRIGGER_HEALTH', help: 'HOST:PORT of /healthz (default ADDRESS:15021)' },
   traces: { env: 'OUTRIGGER_TRACES', help: 'OTLP/HTTP traces URL used without OTEL_EXPORTER_OTLP_ENDPOINT' },
-  'access-log': { env: 'OUTRIGGER_ACCESS_LOG', help: 'off | text | json; default: what TelemetryPolicy says' },
+  'access-log': { env: 'OUTRIGGER_ACCESS_LOG', help: 'off | text | json, where no TelemetryPolicy says; default off' },
   'drain-timeout': { env: 'OUTRIGGER_DRAIN_TIMEOUT', help: 'longest wait for open work on SIGTERM', default: '30s' },
   'detect-timeout': {
     env: 'OUTRIGGER_DETECT_TIMEOUT',

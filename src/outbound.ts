@@ -98,6 +98,7 @@ export class Outbound {
       this.#runtime.log.warn(`outbound connection dropped: loop (${loop ?? 'direct'})`, {
         'source.ip': socket.remoteAddress,
       })
+      this.#runtime.telemetry.metrics.downstreamRefused('LOOP')
       reset(socket)
       return
     }

@@ -199,7 +199,15 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
   }
   const listen = async (name: string, at: HostPort, onConnection: (socket: Socket) => void): Promise<void> => {
     const listener = new Listener({ name, host: at.host, port: at.port, clock, onConnection })
-    addresses.set(name, await listener.listen())
+    try {
+      addresses.set(name, await listener.listen())
+    } catch (error) {
+      const code = ((error as Error).cause as NodeJS.ErrnoException | undefined)?.code
+      // A host without IPv6 has no IPv6 traffic to capture either.
+      if (at.host !== '::' || (code !== 'EAFNOSUPPORT' && code !== 'EADDRNOTAVAIL')) throw error
+      log.info(`${name}: no IPv6 on this host, listening on IPv4 only`)
+      return
+    }
     guard.addPort(addresses.get(name)!.port)
     listeners.push(listener)
   }

@@ -1,4 +1,4 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import manifest from '../../package.json' with { type: 'json' }
 
 /** The version of this program: `0.1.0`. */
@@ -10,7 +10,7 @@ export function registerVersion(program: Command): void {
     .command('version')
     .description('Print the version of this program and what it runs on.')
     .option('--short', 'the number alone')
-    .option('-o, --output <format>', 'text or json', 'text')
+    .addOption(new Option('-o, --output <format>', 'form of the answer').choices(['text', 'json']).default('text'))
     .addHelpText(
       'after',
       '\nExamples:\n  outrigger version\n  outrigger version --short\n  outrigger version -o json\n',

@@ -4,7 +4,7 @@ import { type Exchange, type Headers, Response } from '../base/exchange.ts'
 import type { Layer } from '../base/stack.ts'
 import { headerValue } from '../route/headers.ts'
 
-/** The part of a logger that rescue needs (pino has it). */
+/** The part of a logger that rescue needs. */
 export interface RescueLog {
   error(fields: object, message: string): void
 }

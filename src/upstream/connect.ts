@@ -35,7 +35,7 @@ export class Connector {
   #context: { readonly of: Credentials; readonly secure: tls.SecureContext } | undefined
   readonly #onOpened: ((socket: net.Socket) => void) | undefined
 
-  /** `onOpened` sees every socket as soon as it has a local address (for the loop guard). */
+  /** `onOpened` sees every socket before it is connected (for the loop guard). */
   constructor(clock: Clock, credentials: Live<Credentials | undefined>, onOpened?: (socket: net.Socket) => void) {
     this.#clock = clock
     this.#credentials = credentials
@@ -83,8 +83,9 @@ export class Connector {
         done(new MeshError('UPSTREAM_CONNECT', `connect ${to.key}: closed before it was ready`, { unsent: true }))
       socket.on('error', onError)
       socket.on('close', onClose)
+      // At once: the kernel may hand a looped connection to our own listener before it tells us that it is connected.
+      this.#onOpened?.(socket)
       socket.once('connect', () => {
-        this.#onOpened?.(socket)
         if (to.identity === '') done(undefined)
       })
       if (socket instanceof tls.TLSSocket) {

@@ -10,7 +10,7 @@ import type { Tree } from './tree.ts'
 
 /** A cell of a table; a bar in it is escaped. */
 const cell = (text: string): string => text.replaceAll('|', '\\|')
-const row = (cells: readonly string[]): string => `| ${cells.map(cell).join(' | ')} |`
+const row = (cells: readonly string[]): string => `| ${cells.map(cell).join(" | ")} |`.replaceAll(/ +/g, " ")
 
 /** Lines of a README without the padding of tables. */
 function linesOf(tree: Tree, file: string): Set<string> {
@@ -22,15 +22,17 @@ function linesOf(tree: Tree, file: string): Set<string> {
   )
 }
 
-function missingRows(tree: Tree, file: string, rows: readonly string[], table: string, first: RegExp): Problems {
-  const lines = linesOf(tree, file)
-  const wanted = new Set(rows)
-  const problems = rows.filter((line) => !lines.has(line)).map((line) => `${file}: ${table}: write this line: ${line}`)
-  for (const line of lines) {
-    if (first.test(line) && !wanted.has(line))
-      problems.push(`${file}: ${table}: the code has no such line, remove it: ${line}`)
-  }
-  return problems
+/** Rows of a table as the code has them; more cells may follow in each. `ours` tells a line of this table. */
+function rowProblems(tree: Tree, file: string, table: string, rows: readonly string[], ours: RegExp): Problems {
+  const lines = [...linesOf(tree, file)].filter((line) => ours.test(line))
+  return [
+    ...rows
+      .filter((start) => !lines.some((line) => line.startsWith(start)))
+      .map((start) => `${file}: ${table}: write a line that begins: ${start}`),
+    ...lines
+      .filter((line) => !rows.some((start) => line.startsWith(start)))
+      .map((line) => `${file}: ${table}: the code has no such line, correct or remove it: ${line}`),
+  ]
 }
 
 /** src/README.md has each code of src/base/errors.ts with its traits, as one table. */
@@ -38,12 +40,12 @@ export function errorProblems(tree: Tree): Problems {
   const rows = Object.entries(errorCodes).map(([code, { source, retry, http, grpc, flag }]) =>
     row([`\`${code}\``, source, retry, String(http), String(grpc), flag]),
   )
-  return missingRows(
+  return rowProblems(
     tree,
     'src/README.md',
-    rows,
     'error codes (src/base/errors.ts)',
-    /^\| `[A-Z_]+` \| (?:down|up|policy|internal)/,
+    rows,
+    /^\| `[A-Z_]+` \| (?:downstream|upstream|policy|internal) \|/,
   )
 }
 
@@ -52,7 +54,7 @@ export function flagProblems(tree: Tree): Problems {
   const rows = Object.entries(proxyFlags).map(([name, flag]) =>
     row([`\`--${name}\``, `\`${flag.env}\``, 'default' in flag ? `\`${flag.default}\`` : '', flag.help]),
   )
-  return missingRows(tree, 'src/README.md', rows, 'flags (src/options.ts)', /^\| `--/)
+  return rowProblems(tree, 'src/README.md', 'flags (src/options.ts)', rows, /^\| `--/)
 }
 
 const environmentReads =

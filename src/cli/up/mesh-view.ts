@@ -30,12 +30,15 @@ export class MeshView {
 
   start(): void {
     let ticks = 0
+    const ended = (): void => {
+      this.#looking = undefined
+    }
+    // The first look shows nothing: it is what the second one is compared with.
+    this.#looking = this.#once(true).finally(ended)
     this.#timer = this.#clock.every(1_000, () => {
       ticks++
       // A look that takes longer than a second is not overtaken by the next one.
-      this.#looking ??= this.#once(ticks % this.#display.everySeconds === 0).finally(() => {
-        this.#looking = undefined
-      })
+      this.#looking ??= this.#once(ticks % this.#display.everySeconds === 0).finally(ended)
     })
   }
 
