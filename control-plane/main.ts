@@ -3,6 +3,7 @@ import { type Clock, systemClock } from '../src/base/clock.ts'
 import { type Log, silentLog } from '../src/base/log.ts'
 import { isTrustDomain } from '../src/base/spiffe.ts'
 import { StateFolder } from '../src/base/state-folder.ts'
+import { ModelProblems } from './admin/model-problems.ts'
 import { AdminServer } from './admin/server.ts'
 import { mountStatus } from './admin/status.ts'
 import { TraceStore } from './admin/trace-store.ts'
@@ -19,7 +20,7 @@ export interface ControlPlaneOptions {
   readonly folders: readonly string[]
   /** Laid over them, in order: a document replaces the one of the same kind, namespace and name. */
   readonly overlays?: readonly string[]
-  /** Authority and token key; locked while this runs. */
+  /** Authority, token key and the last good documents; locked while this runs. */
   readonly stateDir: string
   /** Address of the policy stream. Default 127.0.0.1. */
   readonly host?: string
@@ -100,15 +101,17 @@ export async function runControlPlane(options: ControlPlaneOptions): Promise<Con
       (it) => it.stop(),
     )
     const source = running.adopt(
-      new FilesSource({ folders: [...options.folders, ...(options.overlays ?? [])], clock }),
+      new FilesSource({ folders: [...options.folders, ...(options.overlays ?? [])], clock, state, log }),
       (it) => it.stop(),
     )
+    const model = running.adopt(new ModelProblems(clock, log), (it) => it.stop())
     const admin = running.adopt(new AdminServer({ log, host: adminHost, port: options.ports?.admin ?? 15_014 }), (it) =>
       it.stop(),
     )
     mountStatus(admin, {
       program: options.program ?? 'outrigger',
       sources: [source],
+      model,
       cache,
       stream,
       rootExpiresAtMs: authority.rootExpiresAtMs,
@@ -116,8 +119,14 @@ export async function runControlPlane(options: ControlPlaneOptions): Promise<Con
     mountTraces(admin, new TraceStore(clock))
     await admin.start()
     await source.start()
-    cache.setDocuments(source.current.documents)
-    running.use(source.subscribe(({ documents }) => cache.setDocuments(documents)))
+    const publish = (): void => {
+      const { documents, blocking } = source.current
+      // To publish without a policy that protects would take it from sidecars that have it still.
+      if (blocking.length === 0) cache.setDocuments(documents)
+      model.check(documents)
+    }
+    publish()
+    running.use(source.subscribe(publish))
     log.info(`control plane up: stream ${host}:${stream.port}, status ${adminHost}:${admin.port}`, {
       documents: source.current.documents.length,
       problems: source.current.problems.length,

@@ -13,7 +13,7 @@ import { type CompiledService, outboundService } from './policy/order.ts'
 
 /** Longest wait for a name that was never asked for before; the control plane answers in milliseconds. */
 const lookupTimeoutMs = 2_000
-/** Names that were asked for and do not exist are forgotten past this many (a client may invent names). */
+/** Names that were asked for and mean nothing, or nothing yet, are forgotten past this many (a client may invent names). */
 const absentMax = 10_000
 
 export interface DestinationsOptions {
@@ -29,23 +29,28 @@ class Known<T> {
   value: T | undefined = undefined
   known = false
   watching: Disposable | undefined = undefined
-  #waiters: (() => void)[] = []
+  readonly #waiters = new Set<() => void>()
 
   set(value: T | undefined): void {
     this.value = value
     this.known = true
-    for (const waiter of this.#waiters.splice(0)) waiter()
+    for (const waiter of this.#waiters) waiter()
+    this.#waiters.clear()
   }
 
   /** Resolves true when known, false after `timeoutMs`. */
   whenKnown(clock: Clock, timeoutMs: number): Promise<boolean> {
     if (this.known) return Promise.resolve(true)
     return new Promise((resolve) => {
-      const timer = clock.after(timeoutMs, () => resolve(false))
-      this.#waiters.push(() => {
+      const waiter = (): void => {
         timer.cancel()
         resolve(true)
+      }
+      const timer = clock.after(timeoutMs, () => {
+        this.#waiters.delete(waiter)
+        resolve(false)
       })
+      this.#waiters.add(waiter)
     })
   }
 }
@@ -64,7 +69,8 @@ export class Destinations {
   readonly #addresses = new Map<string, Known<Address>>()
   readonly #endpoints = new Map<string, Known<EndpointSet>>()
   readonly #policies = new Map<string, Known<ServiceMessage>>()
-  #absent = 0
+  /** Names without a meaning, oldest first, and how to forget them. */
+  readonly #absent = new Map<object, () => void>()
 
   constructor(options: DestinationsOptions) {
     this.#options = options
@@ -72,7 +78,11 @@ export class Destinations {
 
   /** The Service "ns/name"; undefined if there is none. Throws POLICY_UNAVAILABLE if nobody can tell now. */
   service(name: string): ServiceEntry | undefined | Promise<ServiceEntry | undefined> {
-    const known = this.#services.get(name) ?? this.#watchService(name)
+    let known = this.#services.get(name)
+    if (known === undefined) {
+      known = this.#watchService(name)
+      this.#bound(this.#services, name, known)
+    }
     if (known.known) return known.value
     return this.#await(known, `service ${name}`)
   }
@@ -84,6 +94,7 @@ export class Destinations {
       known = this.#watch<Address>(this.#addresses, key, `address/${key}`, (resource) =>
         resource.body.case === 'address' ? resource.body.value : undefined,
       )
+      this.#bound(this.#addresses, key, known)
     }
     if (known.known) return known.value
     return this.#await(known, `address ${key}`)
@@ -112,18 +123,21 @@ export class Destinations {
     map.set(key, known)
     known.watching = this.#options.source.watch(resourceName, (resource) => {
       known.set(resource === undefined ? undefined : read(resource))
-      if (resource === undefined) this.#boundAbsent(map, key)
     })
     return known
   }
 
-  #boundAbsent<T>(map: Map<string, Known<T>>, key: string): void {
-    if (++this.#absent <= absentMax) return
-    this.#absent--
-    const known = map.get(key)
-    // The first call may come from inside `watch`, before it has returned what to dispose of.
-    queueMicrotask(() => known?.watching?.[Symbol.dispose]())
-    map.delete(key)
+  /** Called when a name is asked for the first time. What has come to mean something by then is no longer bounded. */
+  #bound<T>(map: Map<string, Known<T>>, key: string, known: Known<T>): void {
+    this.#absent.set(known, () => {
+      if (known.value !== undefined || map.get(key) !== known) return
+      known.watching?.[Symbol.dispose]()
+      map.delete(key)
+    })
+    if (this.#absent.size <= absentMax) return
+    const [oldest, forget] = this.#absent.entries().next().value!
+    this.#absent.delete(oldest)
+    forget()
   }
 
   #watchService(name: string): Known<ServiceEntry> {
@@ -134,7 +148,6 @@ export class Destinations {
       const serial = ++latest
       if (resource?.body.case !== 'service') {
         known.set(undefined)
-        this.#boundAbsent(this.#services, name)
         return
       }
       const message = resource.body.value

@@ -216,9 +216,28 @@ export class Inbound {
       return
     }
     socket.pause()
-    void this.#opaque(socket, arrival, identity, undefined).catch((error: unknown) =>
-      this.#drop(socket, MeshError.from(error)),
-    )
+    void this.#inside(socket, arrival, identity).catch((error: unknown) => this.#drop(socket, MeshError.from(error)))
+  }
+
+  /**
+   * The peer calls it opaque (a CONNECT, for one). Where our policy could look inside, it must not be the peer who
+   * decides that it does not: a declared HTTP port gets HTTP, and on an undeclared one the bytes tell.
+   */
+  async #inside(socket: tls.TLSSocket, arrival: Arrival, identity: string): Promise<void> {
+    const message = this.#compiled?.message
+    if (message === undefined) throw new MeshError('POLICY_UNAVAILABLE', 'no policy yet')
+    const protocol = protocolOf(message, arrival.port)
+    let head: Buffer | undefined
+    let http = protocol === Protocol.HTTP1
+    if (protocol === Protocol.UNSPECIFIED && message.authorizations.length > 0) {
+      const { clock, options } = this.#runtime
+      const seen = await peek(socket, { clock, timeoutMs: options.detectTimeoutMs })
+      if (seen.is === 'gone') return
+      http = seen.protocol === 'http1'
+      head = seen.head
+    }
+    if (http) this.#acceptHttp(socket, arrival, identity)
+    else await this.#opaque(socket, arrival, identity, head)
   }
 
   #acceptHttp(socket: Socket, arrival: Arrival, identity: string | undefined): void {
@@ -280,7 +299,9 @@ export class Inbound {
     // A connection that was let in under PERMISSIVE may outlive the change to STRICT; its requests may not.
     if (identity === undefined && modeOf(compiled.message, localPort) === MtlsMode.STRICT) {
       return Promise.reject(
-        new MeshError('UNAUTHENTICATED', `plaintext to port ${localPort}, which is STRICT now`, { policy: compiled.message.mtlsRef }),
+        new MeshError('UNAUTHENTICATED', `plaintext to port ${localPort}, which is STRICT now`, {
+          policy: compiled.message.mtlsRef,
+        }),
       )
     }
     exchange.request.target = normalizeTarget(exchange.request.target)

@@ -5,7 +5,7 @@ import { systemClock } from './base/clock.ts'
 import { createLog, type Log, type LogLevel, messageOf } from './base/log.ts'
 import { StateFolder } from './base/state-folder.ts'
 import { OptionsError, type ProxyOptions, parseProxyOptions } from './options.ts'
-import { startSidecar } from './sidecar.ts'
+import { type Sidecar, startSidecar } from './sidecar.ts'
 import { descriptorSink } from './telemetry/line-writer.ts'
 
 /** Runs one sidecar until it is told to stop. Exit code 2: flags are wrong; 1: it could not start. */
@@ -24,12 +24,15 @@ export async function runProxy(argv: string[]): Promise<void> {
     const rootPem = readRoot(options.trustBundleFile)
     const state = options.stateDir === undefined ? undefined : StateFolder.open(options.stateDir)
     const token = tokenReader(options)
+    let sidecar: Sidecar | undefined
     let stopping = false
-    const stop = (signal: string): void => {
-      // A second signal forces.
-      if (stopping) process.exit(1)
+    let signals = 0
+    const stop = (why: string): void => {
+      if (stopping) return
       stopping = true
-      log.info(`${signal}: draining, at most ${options.drainTimeoutMs} ms`)
+      // Asked through the admin API before there is anything to drain.
+      if (sidecar === undefined) process.exit(0)
+      log.info(`${why}: draining, at most ${options.drainTimeoutMs} ms`)
       void sidecar.drain(options.drainTimeoutMs).then(
         () => {
           state?.close()
@@ -41,7 +44,15 @@ export async function runProxy(argv: string[]): Promise<void> {
         },
       )
     }
-    const sidecar = await startSidecar({
+    // A second signal forces. The first one after a drain that was asked for does not: Kubernetes sends SIGTERM when the
+    // preStop hook, which may have asked, is done.
+    const onSignal = (signal: string): void => {
+      if (++signals > 1) process.exit(1)
+      stop(signal)
+    }
+    process.on('SIGTERM', () => onSignal('SIGTERM'))
+    process.on('SIGINT', () => onSignal('SIGINT'))
+    sidecar = await startSidecar({
       options,
       log,
       setLogLevel: (level) => {
@@ -53,8 +64,6 @@ export async function runProxy(argv: string[]): Promise<void> {
       stdout: descriptorSink(1),
       onDrain: () => stop('drain'),
     })
-    process.on('SIGTERM', () => stop('SIGTERM'))
-    process.on('SIGINT', () => stop('SIGINT'))
     // One request must never take the others with it; what happened is in the log with its stack.
     process.on('unhandledRejection', (error) => log.error('unhandled rejection', { error }))
     log.info(`sidecar of ${options.namespace}/${options.workload} listens`, {

@@ -127,8 +127,9 @@ export function parseProxyOptions(
   }
   const one = (name: FlagName): string | undefined => {
     const flag: Flag = proxyFlags[name]
-    const value = values[name] ?? env[flag.env] ?? flag.default
-    return typeof value === 'string' && value !== '' ? value : undefined
+    // An empty variable is an unset one: templates leave such behind.
+    const value = [values[name], env[flag.env]].find((given) => typeof given === 'string' && given !== '')
+    return typeof value === 'string' ? value : flag.default
   }
   const many = (name: FlagName): string[] => {
     const value = values[name]
@@ -184,10 +185,12 @@ export function parseProxyOptions(
   } else if (outbound.length === 0) {
     outbound.push({ host: address, port: 15001 })
   }
+  const controlPlane = one('control-plane') ?? ''
+  hostPort('control-plane', controlPlane)
   const options: ProxyOptions = {
     namespace,
     workload: name,
-    controlPlane: one('control-plane') ?? '',
+    controlPlane,
     trustBundleFile: trustBundleFile ?? '',
     tokenFd: tokenFd === undefined ? undefined : Number(tokenFd),
     tokenFile: one('token-file'),
@@ -201,6 +204,8 @@ export function parseProxyOptions(
     inboundCapture,
     upstreams: many('upstream').map((text) => {
       const [at, service] = pair('upstream', text)
+      if (!/^[A-Za-z0-9.-]+:\d{1,5}$/.test(service))
+        say('upstream', `expected SERVICE:PORT after '=', got '${service}'`)
       return { at: hostPort('upstream', at), service }
     }),
     admin: listen('admin', 15000),

@@ -1,8 +1,7 @@
 /** The outbound path: what the application of this pod sends. Read `#serve` for the order in which a request meets it. */
-import { lookup } from 'node:dns/promises'
-import net, { type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { OutboundPolicy, Protocol } from './api/gen/outrigger_pb.ts'
+import { type Address, OutboundPolicy, Protocol } from './api/gen/outrigger_pb.ts'
 import type { BackendRegistry } from './balance/backends.ts'
 import { noBody } from './base/body.ts'
 import { MeshError } from './base/errors.ts'
@@ -24,6 +23,7 @@ import { reset } from './tcp/reset.ts'
 import { record, recordRefusal } from './telemetry/record.ts'
 import { attemptSpanId, traceHeaderLines } from './telemetry/trace-context.ts'
 import type { Destination } from './upstream/connect.ts'
+import { Outside } from './upstream/outside.ts'
 import { defaultPoolLimits } from './upstream/pool.ts'
 import type { Pools } from './upstream/pools.ts'
 
@@ -31,6 +31,8 @@ export interface OutboundParts {
   readonly destinations: Destinations
   readonly backends: BackendRegistry
   readonly pools: Pools
+  /** Every port on which this sidecar listens. */
+  readonly ownPorts: () => Iterable<number>
 }
 
 /** Where a connection or request means to go. */
@@ -39,17 +41,22 @@ type Target =
   | { readonly is: 'endpoint'; readonly to: Destination; readonly service: string; readonly workload: string }
   | { readonly is: 'unknown'; readonly host: string; readonly port: number }
 
+/** Asked for every request: policy changes while a connection is kept. */
+type Resolve = () => Target | Promise<Target>
+
 export class Outbound {
   readonly http: Http1Server
   readonly #runtime: Runtime
   readonly #parts: OutboundParts
-  /** Targets of captured connections; their requests do not choose by authority (Gateway API mesh rule). */
-  readonly #captured = new WeakMap<Downstream, Target>()
+  readonly #outside: Outside
+  /** Connections that are for one destination; their requests do not choose by authority (Gateway API mesh rule). */
+  readonly #fixed = new WeakMap<Downstream, Resolve>()
 
   constructor(runtime: Runtime, parts: OutboundParts) {
     this.#runtime = runtime
     this.#parts = parts
     const { clock, telemetry, by } = runtime
+    this.#outside = new Outside({ clock, ownPorts: parts.ownPorts })
     const log = { error: (fields: object, message: string) => runtime.log.error(message, { ...fields }) }
     this.http = new Http1Server({
       clock,
@@ -86,8 +93,7 @@ export class Outbound {
   }
 
   async #acceptFor(socket: Socket, service: string): Promise<void> {
-    const target = await this.#byAuthority(service)
-    await this.#dispatch(socket, downstreamOf(socket, false), target)
+    await this.#dispatch(socket, downstreamOf(socket, false), () => this.#byAuthority(service))
   }
 
   /** Redirect capture: the kernel knows where the application meant to go. */
@@ -108,24 +114,45 @@ export class Outbound {
   }
 
   async #captureTo(socket: Socket, address: string, port: number): Promise<void> {
-    const downstream = downstreamOf(socket, true, address, port)
-    const host = address.includes(':') ? `[${address}]` : address
-    const found = await this.#parts.destinations.address(`${host}:${port}`)
-    let target: Target = { is: 'unknown', host: address, port }
-    if (found?.endpoint !== undefined) {
-      const { endpoint } = found
-      const to = { key: `${host}:${port}`, address, port, identity: endpoint.identity }
-      target = { is: 'endpoint', to, service: found.service, workload: endpoint.workload }
-    } else if (found !== undefined) {
-      const entry = await this.#parts.destinations.service(found.service)
-      if (entry !== undefined) target = { is: 'service', entry, port: found.servicePort }
+    await this.#dispatch(socket, downstreamOf(socket, true, address, port), this.#meaningOf(address, port))
+  }
+
+  /** What an original destination means now. A target is made anew only when something about it has changed. */
+  #meaningOf(address: string, port: number): Resolve {
+    const { destinations } = this.#parts
+    const key = address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+    const unknown: Target = { is: 'unknown', host: address, port }
+    let target: Target | undefined
+    let madeOf: Address | undefined
+    const toService = (found: Address, entry: ServiceEntry | undefined): Target => {
+      if (entry === undefined) return unknown
+      if (target?.is === 'service' && target.entry === entry && madeOf === found) return target
+      madeOf = found
+      target = { is: 'service', entry, port: found.servicePort }
+      return target
     }
-    await this.#dispatch(socket, downstream, target)
+    const of = (found: Address | undefined): Target | Promise<Target> => {
+      if (found === undefined) return unknown
+      if (found.endpoint === undefined) {
+        const entry = destinations.service(found.service)
+        return entry instanceof Promise ? entry.then((known) => toService(found, known)) : toService(found, entry)
+      }
+      if (target !== undefined && madeOf === found) return target
+      madeOf = found
+      const { identity, workload } = found.endpoint
+      target = { is: 'endpoint', to: { key, address, port, identity }, service: found.service, workload }
+      return target
+    }
+    return () => {
+      const found = destinations.address(key)
+      return found instanceof Promise ? found.then(of) : of(found)
+    }
   }
 
   /** Declared protocol first; what is not declared is detected by its first bytes, within the detect timeout. */
-  async #dispatch(socket: Socket, downstream: Downstream, target: Target): Promise<void> {
+  async #dispatch(socket: Socket, downstream: Downstream, resolve: Resolve): Promise<void> {
     const { clock, options } = this.#runtime
+    const target = await resolve()
     let head: Buffer | undefined
     let http = false
     const declared = declaredProtocol(target)
@@ -137,7 +164,7 @@ export class Outbound {
       head = seen.head
     }
     if (http) {
-      this.#captured.set(downstream, target)
+      this.#fixed.set(downstream, resolve)
       this.http.accept(socket, downstream)
       return
     }
@@ -190,9 +217,16 @@ export class Outbound {
       to = target.to
       workload = target.workload
     } else {
-      to = await this.#outside(target.host, target.port)
+      to = await this.#allowed(target.host, target.port)
     }
-    const socket = await connector.dial(to, { inside: 'outrigger/tcp', timeoutMs })
+    if (exchange.cancelled !== undefined) throw exchange.cancelled
+    const socket = await connector
+      .dial(to, { inside: 'outrigger/tcp', timeoutMs }, (giveUp) => {
+        exchange.waiting = giveUp
+      })
+      .finally(() => {
+        exchange.waiting = undefined
+      })
     exchange.attempts.push(this.#attemptAt(exchange, to, workload, revision))
     return socket
   }
@@ -221,25 +255,23 @@ export class Outbound {
   readonly #route: Service = async (exchange) => {
     const { request, downstream } = exchange
     if (request.method !== 'CONNECT') request.target = normalizeTarget(request.target)
-    const found = this.#captured.get(downstream) ?? this.#byAuthority(request.authority)
+    const fixed = this.#fixed.get(downstream)
+    const found = fixed === undefined ? this.#byAuthority(request.authority) : fixed()
     const target = found instanceof Promise ? await found : found
     if (request.method === 'CONNECT') return this.#connect(exchange, target)
     if (target.is === 'service') {
-      // The entry changes with policy: a kept connection must not keep old rules.
-      const entry = this.#parts.destinations.service(target.entry.name)
-      const current = (entry instanceof Promise ? await entry : entry) ?? target.entry
-      exchange.service = current.name
-      exchange.servicePort = target.port
-      if (!hasPort(current, target.port))
-        throw new MeshError('NO_ROUTE', `Service ${current.name} has no port ${target.port}`)
-      return current.compiled.serve(exchange)
+      const { entry, port } = target
+      exchange.service = entry.name
+      exchange.servicePort = port
+      if (!hasPort(entry, port)) throw new MeshError('NO_ROUTE', `Service ${entry.name} has no port ${port}`)
+      return entry.compiled.serve(exchange)
     }
     if (target.is === 'endpoint') {
       exchange.service = target.service
       return this.#direct(exchange, target.to, target.workload)
     }
     if (request.scheme === 'https') throw new MeshError('NOT_IMPLEMENTED', 'absolute https targets need CONNECT')
-    return this.#direct(exchange, await this.#outside(target.host, target.port), '')
+    return this.#direct(exchange, await this.#allowed(target.host, target.port), '')
   }
 
   #byAuthority(authority: string): Target | Promise<Target> {
@@ -256,6 +288,7 @@ export class Outbound {
   async #connect(exchange: Exchange, target: Target): Promise<Response> {
     const socket = await this.#dialOpaque(exchange, target)
     const response = new Response(200, 'Connection established', [], noBody)
+    socket.once('close', () => response.finish(undefined))
     response.tunnel = { socket, head: Buffer.alloc(0) }
     return response
   }
@@ -280,32 +313,15 @@ export class Outbound {
   }
 
   /** A destination that no Service names. Counted either way; policy decides whether it may be reached. */
-  async #outside(host: string, port: number): Promise<Destination> {
+  async #allowed(host: string, port: number): Promise<Destination> {
     const { mesh, telemetry } = this.#runtime
     const policy = mesh.current?.outbound ?? OutboundPolicy.REGISTRY_ONLY
     telemetry.metrics.unknownDestination(policy === OutboundPolicy.ALLOW_ANY ? 'allow' : 'refuse')
-    const place = net.isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`
-    if (policy !== OutboundPolicy.ALLOW_ANY) {
-      throw new MeshError(
-        'UNKNOWN_DESTINATION',
-        `${place} is no Service of the mesh and the outbound policy is REGISTRY_ONLY`,
-      )
-    }
-    let address = host
-    if (net.isIP(host) === 0) {
-      try {
-        address = (await lookup(host)).address
-      } catch (cause) {
-        throw new MeshError('UNKNOWN_DESTINATION', `${host} is no Service of the mesh, and no name that DNS knows`, {
-          cause,
-        })
-      }
-    }
-    // Our own admin port, the node's metadata service: never through a proxy that anyone in the pod can use.
-    if (forbidden.check(address, net.isIPv6(address) ? 'ipv6' : 'ipv4')) {
-      throw new MeshError('UNKNOWN_DESTINATION', `${place} is a local address outside the mesh`)
-    }
-    return { key: place, address, port, identity: '' }
+    if (policy === OutboundPolicy.ALLOW_ANY) return this.#outside.find(host, port)
+    throw new MeshError(
+      'UNKNOWN_DESTINATION',
+      `${host.includes(':') ? `[${host}]` : host}:${port} is no Service of the mesh and the outbound policy is REGISTRY_ONLY`,
+    )
   }
 
   #drop(socket: Socket, error: unknown): void {
@@ -315,14 +331,6 @@ export class Outbound {
     reset(socket)
   }
 }
-
-const forbidden = new net.BlockList()
-forbidden.addSubnet('127.0.0.0', 8, 'ipv4')
-forbidden.addSubnet('169.254.0.0', 16, 'ipv4')
-forbidden.addSubnet('0.0.0.0', 8, 'ipv4')
-forbidden.addAddress('::1', 'ipv6')
-forbidden.addAddress('::', 'ipv6')
-forbidden.addSubnet('fe80::', 10, 'ipv6')
 
 function hasPort(entry: ServiceEntry, port: number): boolean {
   return entry.message.ports.some((known) => known.port === port)

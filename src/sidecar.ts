@@ -146,7 +146,9 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
   }
   const destinations = new Destinations({ source: store, namespace, env: outboundEnv, backends, clock })
   // 5. The two paths.
-  const outbound = new Outbound(runtime, { destinations, backends, pools: outboundPools })
+  const addresses = new Map<string, HostPort>()
+  const ownPorts = (): Iterable<number> => addresses.values().map(({ port }) => port)
+  const outbound = new Outbound(runtime, { destinations, backends, pools: outboundPools, ownPorts })
   const inbound = new Inbound(runtime, localPools, inboundEnv, ownWorkload)
   store.watch('mesh', (resource) => {
     mesh.set(resource?.body.case === 'mesh' ? resource.body.value : undefined)
@@ -179,8 +181,7 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
   await certificate.start()
 
   // 6. Doors.
-  const listeners: Listener[] = []
-  const addresses = new Map<string, HostPort>()
+  const listeners: { readonly inbound: Listener[]; readonly outbound: Listener[] } = { inbound: [], outbound: [] }
   let draining = false
   const ready = (): { ready: boolean; reason: string } => {
     if (draining) return { ready: false, reason: 'draining' }
@@ -197,7 +198,12 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
     }
     return { ready: true, reason: '' }
   }
-  const listen = async (name: string, at: HostPort, onConnection: (socket: Socket) => void): Promise<void> => {
+  const listen = async (
+    way: 'inbound' | 'outbound',
+    name: string,
+    at: HostPort,
+    onConnection: (socket: Socket) => void,
+  ): Promise<void> => {
     const listener = new Listener({ name, host: at.host, port: at.port, clock, onConnection })
     try {
       addresses.set(name, await listener.listen())
@@ -209,7 +215,7 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
       return
     }
     guard.addPort(addresses.get(name)!.port)
-    listeners.push(listener)
+    listeners[way].push(listener)
   }
   let admin: AdminServer | undefined
   const closeAll = async (): Promise<void> => {
@@ -221,7 +227,7 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
     inbound.close()
     outboundPools.close()
     localPools.close()
-    await Promise.all(listeners.map((listener) => listener.close()))
+    for (const listener of [...listeners.inbound, ...listeners.outbound]) listener.close()
     await store.close()
     await telemetry.close()
     await admin?.close()
@@ -229,9 +235,12 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
   const drain = async (timeoutMs: number): Promise<void> => {
     if (draining) return
     draining = true
+    const endsAt = clock.now() + timeoutMs
     inbound.http.drain()
+    await Promise.all(listeners.inbound.map((listener) => listener.drain(timeoutMs)))
+    // Only now: to end what came in, the application may have to call others.
     outbound.http.drain()
-    await Promise.all(listeners.map((listener) => listener.drain(timeoutMs)))
+    await Promise.all(listeners.outbound.map((listener) => listener.drain(Math.max(0, endsAt - clock.now()))))
     await closeAll()
   }
   try {
@@ -259,16 +268,16 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
     if (options.capture === 'redirect') {
       const original: OriginalDestination = await loadOriginalDestination()
       for (const [i, at] of options.outbound.entries())
-        await listen(`outbound${i}`, at, (s) => outbound.acceptCaptured(s, original))
+        await listen('outbound', `outbound${i}`, at, (s) => outbound.acceptCaptured(s, original))
       for (const [i, at] of options.inboundCapture.entries())
-        await listen(`inbound${i}`, at, (s) => inbound.acceptCaptured(s, original))
+        await listen('inbound', `inbound${i}`, at, (s) => inbound.acceptCaptured(s, original))
     } else {
       for (const [i, at] of options.outbound.entries())
-        await listen(`outbound${i}`, at, (s) => outbound.acceptExplicit(s))
+        await listen('outbound', `outbound${i}`, at, (s) => outbound.acceptExplicit(s))
       for (const [i, { at, app }] of options.inbound.entries())
-        await listen(`inbound${i}`, at, (s) => inbound.acceptExplicit(s, app))
+        await listen('inbound', `inbound${i}`, at, (s) => inbound.acceptExplicit(s, app))
       for (const [i, { at, service }] of options.upstreams.entries())
-        await listen(`upstream${i}`, at, (s) => outbound.acceptFor(s, service))
+        await listen('outbound', `upstream${i}`, at, (s) => outbound.acceptFor(s, service))
     }
   } catch (error) {
     await closeAll()

@@ -20,7 +20,13 @@ interface Lane {
 const lanes: readonly Lane[] = [
   {
     name: 'unit',
-    files: ['src/**/*.test.ts', 'control-plane/**/*.test.ts', 'test/support/**/*.test.ts', 'test/tidy.test.ts'],
+    files: [
+      'src/**/*.test.ts',
+      'control-plane/**/*.test.ts',
+      'test/support/**/*.test.ts',
+      'test/bench/**/*.test.ts',
+      'test/tidy.test.ts',
+    ],
     concurrency: 2,
   },
   { name: 'fuzz', files: ['test/fuzz/**/*.test.ts'], concurrency: 1 },

@@ -1,7 +1,9 @@
+import { formatProblem } from '../../src/api/documents/format-problem.ts'
 import type { SnapshotCache } from '../snapshot/snapshot-cache.ts'
-import type { Source } from '../sources/source.ts'
+import type { HeldProblem, Source } from '../sources/source.ts'
 import type { StreamServer } from '../stream/server.ts'
 import type { SidecarStatus } from '../stream/sidecars.ts'
+import type { ModelProblems } from './model-problems.ts'
 import { type AdminServer, json } from './server.ts'
 
 /** `GET /status`. Times are Unix milliseconds. */
@@ -10,8 +12,11 @@ export interface ControlPlaneStatus {
   /** Grows with each change of policy; 0 until the sources were read. */
   readonly revision: number
   readonly synced: boolean
+  /** Why nothing is published although all was read: one line each, with its place. Sidecars keep what they have. */
+  readonly blocked: readonly string[]
   readonly trustDomain: string
   readonly rootExpiresAt: number
+  /** Each source; and, as the last, the model: what is wrong between documents that are each in order. */
   readonly sources: readonly SourceStatus[]
   readonly sidecars: readonly SidecarStatus[]
   /** Requests for certificates that were refused, by cause, since the start. */
@@ -21,7 +26,10 @@ export interface ControlPlaneStatus {
 export interface SourceStatus {
   readonly name: string
   readonly documents: number
-  /** What is written but not in force, and where; the last good version of it stays. */
+  /**
+   * Of a source: what is written but not in force, and where; the last good version of it stays. Of the model: which part
+   * of a document has no effect.
+   */
   readonly problems: readonly {
     readonly severity: 'error' | 'warning'
     readonly code: string
@@ -39,32 +47,48 @@ export interface SourceStatus {
 export interface StatusOptions {
   readonly program: string
   readonly sources: readonly Source[]
+  readonly model: ModelProblems
   readonly cache: SnapshotCache
   readonly stream: StreamServer
   readonly rootExpiresAtMs: number
 }
 
-/** Mounts `GET /healthz` (200 once all sources were read, else 503) and `GET /status`. */
+/** Mounts `GET /healthz` (200 once all sources were read and nothing keeps them from being published, else 503) and `GET /status`. */
 export function mountStatus(admin: AdminServer, options: StatusOptions): void {
   admin.route('GET', '/healthz', (_request, response) => {
-    json(response, { ready: options.cache.synced }, options.cache.synced ? 200 : 503)
+    if (options.cache.synced) return json(response, { ready: true })
+    const [first, ...others] = blockedOf(options.sources)
+    const more = others.length === 0 ? '' : ` (and ${others.length} more, see /status)`
+    json(
+      response,
+      { ready: false, reason: first === undefined ? 'not every source has been read yet' : first + more },
+      503,
+    )
   })
   admin.route('GET', '/status', (_request, response) => json(response, statusOf(options)))
 }
 
-function statusOf({ program, sources, cache, stream, rootExpiresAtMs }: StatusOptions): ControlPlaneStatus {
+function statusOf({ program, sources, model, cache, stream, rootExpiresAtMs }: StatusOptions): ControlPlaneStatus {
   return {
     program,
     revision: Number(cache.revision),
     synced: cache.synced,
+    blocked: blockedOf(sources),
     trustDomain: cache.settings.trustDomain,
     rootExpiresAt: rootExpiresAtMs,
-    sources: sources.map((source) => ({
-      name: source.name,
-      documents: source.current.documents.length,
-      problems: source.current.problems.map(({ problem, sinceMs }) => ({ ...problem, since: sinceMs })),
-    })),
+    sources: [
+      ...sources.map(({ name, current }) => sourceStatus(name, current.documents.length, current.problems)),
+      sourceStatus('model', 0, model.current),
+    ],
     sidecars: stream.sidecars.list(),
     certificateRefusals: Object.fromEntries(stream.identity.refusals),
   }
+}
+
+function sourceStatus(name: string, documents: number, problems: readonly HeldProblem[]): SourceStatus {
+  return { name, documents, problems: problems.map(({ problem, sinceMs }) => ({ ...problem, since: sinceMs })) }
+}
+
+function blockedOf(sources: readonly Source[]): string[] {
+  return sources.flatMap(({ current }) => current.blocking.map((problem) => formatProblem(problem)))
 }

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { loadDocuments } from '../../src/api/documents/load-documents.ts'
 import type { Problem } from '../../src/api/documents/problem.ts'
-import { fileBytesMax } from '../../src/api/documents/read-text.ts'
+import { fileBytesMax, readText } from '../../src/api/documents/read-text.ts'
 import type { Reading } from './file-state.ts'
 import type { FileStamp } from './folder.ts'
 
@@ -9,13 +9,16 @@ import type { FileStamp } from './folder.ts'
 export async function readPolicyFile({ path, bytes }: FileStamp): Promise<Reading | undefined> {
   if (bytes > fileBytesMax) {
     const message = `the file has ${bytes} bytes; at most ${fileBytesMax} (4 MiB) are read`
-    return failed(path, 'file-too-large', message, 'a smaller file: split it at its "---" lines')
+    return failed(problem(path, 'file-too-large', message, 'a smaller file: split it at its "---" lines'))
   }
   try {
-    return loadDocuments([{ path, bytes: await readFile(path) }])
+    const text = readText({ path, bytes: await readFile(path) })
+    return typeof text === 'string' ? { ...loadDocuments([{ path, text }]), text } : failed(text)
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined
-    return failed(path, 'unreadable', `cannot be read: ${reasonOf(error)}`, 'a file that this process may read')
+    return failed(
+      problem(path, 'unreadable', `cannot be read: ${reasonOf(error)}`, 'a file that this process may read'),
+    )
   }
 }
 
@@ -24,8 +27,8 @@ export function unreadableFolder(folder: string, error: unknown): Problem {
   return problem(folder, 'unreadable', `the folder cannot be read: ${reasonOf(error)}`, 'a folder of YAML files')
 }
 
-function failed(file: string, code: string, message: string, expected: string): Reading {
-  return { documents: [], problems: [problem(file, code, message, expected)] }
+function failed(what: Problem): Reading {
+  return { documents: [], problems: [what], refused: [], unidentified: true, text: undefined }
 }
 
 function problem(file: string, code: string, message: string, expected: string): Problem {

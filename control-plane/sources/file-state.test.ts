@@ -80,3 +80,17 @@ test('a file that lost only what was already kept loses it when its error goes',
   assert.deepEqual(inForce(deleted), ['b:80', 'a:80'])
   assert.deepEqual(inForce(nextFileState(deleted, reading(service('b')), 2 + goneMs)), ['b:80'])
 })
+
+test('a document that is refused in another file has moved there and stays, until that file is in order', () => {
+  const first = nextFileState(undefined, reading(service('a'), service('b')), 0)
+  const isRefused = (key: string): boolean => key === 'Service/default/a'
+  const cut = nextFileState(first, reading(), 1_000, isRefused)
+  assert.deepEqual(inForce(cut), ['a:80', 'b:80'])
+  const late = nextFileState(cut, reading(), 1_000 + goneMs, isRefused)
+  assert.deepEqual(inForce(late), ['a:80'])
+  assert.equal(late.goneSinceMs, undefined)
+  const muchLater = nextFileState(late, undefined, 1_000_000, isRefused)
+  assert.deepEqual(inForce(muchLater), ['a:80'])
+  const inOrder = nextFileState(muchLater, undefined, 1_000_001)
+  assert.deepEqual(inForce(nextFileState(inOrder, undefined, 1_000_001 + goneMs)), [])
+})

@@ -1,18 +1,26 @@
 import { type FSWatcher, watch } from 'node:fs'
+import { resolve } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
+import { formatProblem } from '../../src/api/documents/format-problem.ts'
 import type { Problem } from '../../src/api/documents/problem.ts'
-import type { Clock, Timer } from '../../src/base/clock.ts'
+import { type Clock, sleep, type Timer } from '../../src/base/clock.ts'
+import { type Log, silentLog } from '../../src/base/log.ts'
+import type { StateFolder } from '../../src/base/state-folder.ts'
 import { Debounce } from './debounce.ts'
-import { readPolicyFile, unreadableFolder } from './file-reading.ts'
-import { type FileState, goneMs, nextFileState, type Reading } from './file-state.ts'
-import { type FileStamp, listFolder } from './folder.ts'
+import { goneMs } from './file-state.ts'
+import { LastGoodStore } from './last-good-store.ts'
 import { mergeFolders } from './merge-folders.ts'
-import type { HeldProblem, Source, SourceState } from './source.ts'
+import { PolicyFolder } from './policy-folder.ts'
+import type { Gap } from './protection.ts'
+import { holdProblems, type Source, type SourceState } from './source.ts'
 
 export interface FilesOptions {
   /** At least one. A later folder's document replaces an earlier one's of the same kind, namespace and name. */
   readonly folders: readonly string[]
   readonly clock: Clock
+  /** Where the last good texts outlive the process; without it a restart starts from what reads then. */
+  readonly state?: StateFolder
+  readonly log?: Log
 }
 
 /** Events of one save come within a few milliseconds. */
@@ -21,25 +29,13 @@ const quietMaxMs = 500
 /** The net below the watch: network file systems and bind mounts lose events. */
 const pollMs = 2_000
 
-/** A file at its last reading. */
-interface Known {
-  /** '' once the file is gone. */
-  readonly stamp: string
-  readonly reading: Reading | undefined
-  readonly state: FileState
-}
-
-interface Folder {
-  readonly path: string
-  files: ReadonlyMap<string, Known>
-  problem: Problem | undefined
-}
-
 /** Documents from folders of YAML and JSON files, read again whenever a file changes. */
 export class FilesSource implements Source {
   readonly name: string
-  readonly #folders: readonly Folder[]
+  readonly #folders: readonly PolicyFolder[]
   readonly #clock: Clock
+  readonly #log: Log
+  readonly #store: LastGoodStore | undefined
   readonly #debounce: Debounce
   readonly #listeners = new Set<(state: SourceState) => void>()
   #watchers: FSWatcher[] = []
@@ -49,12 +45,18 @@ export class FilesSource implements Source {
   #again = false
   #stopped = false
   #synced = false
-  #current: SourceState = { documents: [], problems: [] }
+  /** Nothing blocks, or did once: from then on what is in force is known. */
+  #released = false
+  #current: SourceState = { documents: [], problems: [], blocking: [] }
 
-  constructor({ folders, clock }: FilesOptions) {
+  constructor({ folders, clock, state, log = silentLog }: FilesOptions) {
     this.name = `files ${folders.join(' ')}`
-    this.#folders = folders.map((path) => ({ path, files: new Map<string, Known>(), problem: undefined }))
+    this.#folders = folders.map((path) => new PolicyFolder(path, clock))
     this.#clock = clock
+    this.#log = log.named('files')
+    if (state !== undefined) {
+      this.#store = new LastGoodStore({ state, clock, log: this.#log, onProblem: () => this.#storeChanged() })
+    }
     this.#debounce = new Debounce(clock, quietMs, quietMaxMs, () => this.#reload())
   }
 
@@ -68,16 +70,29 @@ export class FilesSource implements Source {
 
   /** Rejects with an Error that names the folder when one cannot be read. */
   async start(): Promise<void> {
+    const saved = await this.#store?.load()
+    for (const folder of this.#folders) {
+      const good = saved?.get(resolve(folder.path))
+      if (good !== undefined) folder.remember(good)
+    }
     // Watches begin before the first reading, so that no change falls between the two.
     for (const folder of this.#folders) this.#watch(folder.path)
-    await this.#readAll()
+    await this.#readFolders()
     const unreadable = this.#folders.find((folder) => folder.problem !== undefined)
     if (unreadable !== undefined) {
       await this.stop()
       throw new Error(`${unreadable.path}: ${unreadable.problem?.message}; name a folder of YAML files`)
     }
+    // What an earlier run had and is gone now may be in the middle of a save, at the start as at any other time.
+    if (this.#folders.some((folder) => folder.isWaiting)) {
+      await sleep(this.#clock, goneMs)
+      await this.#readFolders()
+    }
+    if (this.#stopped) throw new Error(`${this.name}: stopped before all of it was read`)
+    this.#publish()
     this.#synced = true
     this.#poll = this.#clock.every(pollMs, () => this.#reload())
+    this.#recheckLater()
     if (this.#again) this.#reload()
   }
 
@@ -89,6 +104,7 @@ export class FilesSource implements Source {
     for (const watcher of this.#watchers) watcher.close()
     this.#watchers = []
     await this.#running
+    await this.#store?.close()
   }
 
   subscribe(listener: (state: SourceState) => void): Disposable {
@@ -111,71 +127,69 @@ export class FilesSource implements Source {
   }
 
   async #readAll(): Promise<void> {
-    for (const folder of this.#folders) await this.#readFolder(folder)
+    await this.#readFolders()
     if (this.#stopped) return
     this.#publish()
+    this.#recheckLater()
+  }
+
+  async #readFolders(): Promise<void> {
+    for (const folder of this.#folders) await folder.read()
+  }
+
+  #recheckLater(): void {
     this.#recheck?.cancel()
-    const states = this.#folders.flatMap((folder) => [...folder.files.values()].map((file) => file.state))
-    if (states.some((state) => state.goneSinceMs !== undefined)) {
+    if (this.#folders.some((folder) => folder.isWaiting)) {
       this.#recheck = this.#clock.after(goneMs, () => this.#reload())
     }
   }
 
-  async #readFolder(folder: Folder): Promise<void> {
-    let listed: FileStamp[]
-    try {
-      listed = await listFolder(folder.path)
-    } catch (error) {
-      // A folder that cannot be read says nothing about its documents: all of them stay in force.
-      folder.problem = unreadableFolder(folder.path, error)
-      return
-    }
-    folder.problem = undefined
-    const files = new Map<string, Known>()
-    for (const file of listed) files.set(file.path, await this.#readFile(file, folder.files.get(file.path)))
-    for (const [path, known] of folder.files) {
-      if (files.has(path)) continue
-      const gone = this.#known('', undefined, known)
-      if (gone.state.kept.length > 0) files.set(path, gone)
-    }
-    folder.files = files
-  }
-
-  async #readFile(file: FileStamp, before: Known | undefined): Promise<Known> {
-    if (before?.stamp !== file.stamp) return this.#known(file.stamp, await readPolicyFile(file), before)
-    return before.state.goneSinceMs === undefined ? before : this.#known(file.stamp, before.reading, before)
-  }
-
-  #known(stamp: string, reading: Reading | undefined, before: Known | undefined): Known {
-    // Whoever is still writing has not finished deleting: the wait begins again.
-    const from =
-      before === undefined || before.stamp === stamp ? before?.state : { ...before.state, goneSinceMs: undefined }
-    return { stamp, reading, state: nextFileState(from, reading, this.#clock.now()) }
-  }
-
   #publish(): void {
-    const files = this.#folders.map((folder) => [...folder.files.values()].map((file) => file.state))
-    const { documents, problems } = mergeFolders(files)
-    const all = [
+    const states = this.#folders.map((folder) => folder.states)
+    const merged = mergeFolders(states)
+    const gaps = this.#folders.map((folder) => folder.gaps(merged.problems))
+    const opened = this.#folders.flatMap((folder, at) => gaps[at]!.filter((gap) => !folder.knows(gap)))
+    if (opened.length === 0) this.#released = true
+    const notes = this.#notes(this.#released ? [] : opened)
+    const read = [
       ...this.#folders.map((folder) => folder.problem),
-      ...files.flat().flatMap((file) => file.problems),
-      ...problems,
-    ]
-    const next = { documents, problems: this.#held(all.filter((problem) => problem !== undefined)) }
+      ...states.flat().flatMap((file) => file.problems),
+      ...merged.problems,
+      ...(this.#store?.problems ?? []),
+    ].filter((problem) => problem !== undefined)
+    const noted = new Map(read.map((problem) => [problem, withNote(problem, notes.get(problem))]))
+    const blocking = this.#released ? [] : [...new Set(opened.map(({ problem }) => noted.get(problem) ?? problem))]
+    const problems = holdProblems(this.#current.problems, [...noted.values()], this.#clock.wall())
+    const next = { documents: merged.documents, problems, blocking }
     if (this.#synced && sameState(this.#current, next)) return
+    this.#tell(this.#current.blocking, blocking)
     this.#current = next
+    // What is not in force yet must not pass for a last good version.
+    if (this.#released) {
+      this.#store?.save(new Map(this.#folders.map((folder, at) => [resolve(folder.path), folder.snapshot(gaps[at]!)])))
+    }
     for (const listener of this.#listeners) listener(next)
   }
 
-  /** The same problem in the next reading is the same problem: its time stands. */
-  #held(problems: readonly Problem[]): HeldProblem[] {
-    return problems.map((problem) => {
-      const { file, path, message } = problem
-      const same = this.#current.problems.find(
-        ({ problem: p }) => p.file === file && p.path === path && p.message === message,
-      )
-      return { problem, sinceMs: same?.sinceMs ?? this.#clock.wall() }
-    })
+  /** While it starts or stops nobody would hear it. */
+  #storeChanged(): void {
+    if (this.#synced && !this.#stopped) this.#publish()
+  }
+
+  #notes(opened: readonly Gap[]): Map<Problem, string> {
+    const notes = new Map<Problem, string>(this.#folders.flatMap((folder) => [...folder.lastGoodNotes()]))
+    for (const [problem, gaps] of Map.groupBy(opened, (gap) => gap.problem)) {
+      const what = gaps.map((gap) => gap.what).join(', ')
+      const note = `there is no last good version of ${what}, and nothing is published before this is in order`
+      notes.set(problem, [notes.get(problem), note].filter((part) => part !== undefined).join('; '))
+    }
+    return notes
+  }
+
+  #tell(before: readonly Problem[], now: readonly Problem[]): void {
+    const told = new Set(before.map((problem) => formatProblem(problem)))
+    for (const line of now.map((problem) => formatProblem(problem))) if (!told.has(line)) this.#log.error(line)
+    if (before.length > 0 && now.length === 0) this.#log.info('the documents are in order: they are published now')
   }
 
   #watch(folder: string): void {
@@ -190,7 +204,11 @@ export class FilesSource implements Source {
   }
 }
 
+function withNote(problem: Problem, note: string | undefined): Problem {
+  return note === undefined ? problem : { ...problem, message: `${problem.message}; ${note}` }
+}
+
 function sameState(a: SourceState, b: SourceState): boolean {
   const sameDocuments = a.documents.length === b.documents.length && a.documents.every((d, at) => d === b.documents[at])
-  return sameDocuments && isDeepStrictEqual(a.problems, b.problems)
+  return sameDocuments && isDeepStrictEqual(a.problems, b.problems) && isDeepStrictEqual(a.blocking, b.blocking)
 }

@@ -83,6 +83,81 @@ describe('StateFolder', () => {
     assert.throws(() => StateFolder.open(folder.path), /in use by process/)
   })
 
+  test('the lock of a process that has ended and that nobody waits for (a zombie) holds nobody up', async () => {
+    using folder = temporaryFolder()
+    // sh ends the child and becomes a sleep, which never asks for it: it stays a zombie until that ends too.
+    const parent = spawn('sh', ['-c', 'sh -c "exit 0" & echo $!; exec sleep 60'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    const ended = new Promise((resolve) => parent.once('exit', resolve))
+    try {
+      const pid = Number(await new Promise((resolve) => parent.stdout.once('data', (chunk) => resolve(String(chunk)))))
+      while (!/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'latin1')))
+        await new Promise((resolve) => setImmediate(resolve))
+      const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+      const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()
+      const born = `${boot} ${stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]}`
+      writeFileSync(join(folder.path, 'lock'), JSON.stringify({ pid, born }))
+      StateFolder.open(folder.path).close()
+    } finally {
+      parent.kill('SIGKILL')
+      await ended
+    }
+  })
+
+  test('of several that find the lock of a process that is gone one gets it', async () => {
+    using folder = temporaryFolder()
+    const module = new URL('./state-folder.ts', import.meta.url).href
+    // Each opens at the same moment, says what came of it, and holds on until it is told to end.
+    const script = `import { StateFolder } from ${JSON.stringify(module)}
+      process.stdin.once('data', () => {
+        try { StateFolder.open(process.argv[1]); console.log('held') } catch (error) { console.log(error.message) }
+      }); console.log('ready')`
+    for (let round = 0; round < 5; round++) {
+      writeFileSync(join(folder.path, 'lock'), JSON.stringify({ pid: 2 ** 30, born: '' }))
+      const processes = Array.from({ length: 4 }, () =>
+        spawn(
+          process.execPath,
+          ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', script, folder.path],
+          {
+            stdio: ['pipe', 'pipe', 'inherit'],
+          },
+        ),
+      )
+      const said = (process: (typeof processes)[number]): Promise<string> =>
+        new Promise((resolve) => process.stdout.once('data', (chunk) => resolve(String(chunk).trim())))
+      await Promise.all(processes.map(said))
+      const answers = processes.map(said)
+      for (const process of processes) process.stdin.write('go\n')
+      const outcomes = await Promise.all(answers)
+      const ends = processes.map((process) => new Promise((resolve) => process.once('exit', resolve)))
+      for (const process of processes) process.kill('SIGKILL')
+      await Promise.all(ends)
+      assert.equal(outcomes.filter((outcome) => outcome === 'held').length, 1, outcomes.join('\n'))
+    }
+  })
+
+  test('drafts of a process that was killed in the middle of a write are gone, and do not stand in the way', async () => {
+    using folder = temporaryFolder()
+    const drafts = [`key.${process.pid}.0.tmp`, 'identity.json.1.17.tmp', `lock.${2 ** 30}.0.tmp`]
+    for (const name of drafts) writeFileSync(join(folder.path, name), 'half')
+    writeFileSync(join(folder.path, `lock.${process.ppid}.0.tmp`), 'of one that is about to try')
+    using state = StateFolder.open(folder.path)
+    await state.write('key', 'whole')
+    assert.equal(state.readSync('key')?.toString(), 'whole')
+    assert.deepEqual(readdirSync(folder.path).sort(), ['key', 'lock', `lock.${process.ppid}.0.tmp`].sort())
+  })
+
+  test('a lock that someone else has taken meanwhile is left to him', () => {
+    using folder = temporaryFolder()
+    const state = StateFolder.open(folder.path)
+    const lock = join(folder.path, 'lock')
+    const other = JSON.stringify({ pid: process.ppid, born: '' })
+    writeFileSync(lock, other)
+    state.close()
+    assert.equal(readFileSync(lock, 'utf8'), other)
+  })
+
   test('what is wrong with it is said in one line with the remedy', async () => {
     using folder = temporaryFolder()
     const file = join(folder.path, 'file')

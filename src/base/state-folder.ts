@@ -1,4 +1,15 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  constants,
+  copyFileSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { open, readFile, rename, rm } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
@@ -32,6 +43,7 @@ export class StateFolder implements Disposable {
     const folder = resolve(path)
     prepare(folder)
     lock(folder)
+    removeDrafts(folder)
     return new StateFolder(folder)
   }
 
@@ -82,7 +94,9 @@ export class StateFolder implements Disposable {
     if (!this.#open) return
     this.#open = false
     heldHere.delete(this.path)
-    rmSync(join(this.path, lockName), { force: true })
+    const path = join(this.path, lockName)
+    // Whoever took it from us by mistake, or by hand, keeps it.
+    if (readHolder(path)?.pid === process.pid) rmSync(path, { force: true })
   }
 
   [Symbol.dispose](): void {
@@ -132,26 +146,87 @@ interface Holder {
   readonly born: string
 }
 
+/**
+ * A file beside the lock is written whole and then linked to its name: the link is made by one process only, and no one
+ * ever sees a lock that does not say whose it is.
+ */
 function lock(folder: string): void {
   const path = join(folder, lockName)
   if (heldHere.has(folder)) throw locked(folder, process.pid)
-  // Twice: the second time after a lock of a process that is gone was cleared.
-  for (let round = 0; round < 2; round++) {
-    try {
-      const file = openSync(path, 'wx', 0o600)
-      writeFileSync(file, JSON.stringify({ pid: process.pid, born: bornOf(process.pid) } satisfies Holder))
-      fsyncSync(file)
-      closeSync(file)
-      heldHere.add(folder)
-      return
-    } catch (error) {
-      if (codeOf(error) !== 'EEXIST') throw problem(`lock ${folder}`, error)
+  const own = join(folder, `${lockName}.${process.pid}.0.tmp`)
+  try {
+    writeFileSync(own, JSON.stringify({ pid: process.pid, born: bornOf(process.pid) } satisfies Holder), {
+      mode: 0o600,
+    })
+    // More than once: after a lock of a process that is gone was cleared, another process may have been faster.
+    for (let round = 0; round < 3; round++) {
+      if (isLinked(own, path)) {
+        heldHere.add(folder)
+        return
+      }
+      const holder = readHolder(path)
+      if (holder !== undefined && isAlive(holder)) throw locked(folder, holder.pid)
+      clear(path, join(folder, `${lockName}.${process.pid}.1.tmp`), holder)
     }
-    const holder = readHolder(path)
-    if (holder !== undefined && isAlive(holder)) throw locked(folder, holder.pid)
-    rmSync(path, { force: true })
+  } catch (error) {
+    throw error instanceof StateFolderError ? error : problem(`lock ${folder}`, error)
+  } finally {
+    rmSync(own, { force: true })
   }
   throw new StateFolderError(`${folder} is being locked by another process: try again`)
+}
+
+function isLinked(from: string, to: string): boolean {
+  try {
+    linkSync(from, to)
+    return true
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return false
+    if (noLinks.has(codeOf(error) ?? '')) return isCopied(from, to)
+    throw error
+  }
+}
+
+/** Some network and host-shared file systems have no links; there the lock is empty for a moment. */
+const noLinks: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'])
+
+function isCopied(from: string, to: string): boolean {
+  try {
+    copyFileSync(from, to, constants.COPYFILE_EXCL)
+    return true
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return false
+    throw error
+  }
+}
+
+/** Removes the lock of a process that is gone, and puts back one that is not it but that of someone faster. */
+function clear(path: string, aside: string, gone: Holder | undefined): void {
+  try {
+    // Only one of several processes that see the same lock can move it away.
+    renameSync(path, aside)
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return
+    throw error
+  }
+  const taken = readHolder(aside)
+  if (taken !== undefined && (taken.pid !== gone?.pid || taken.born !== gone.born)) isLinked(aside, path)
+  rmSync(aside, { force: true })
+}
+
+/** What a process that was killed in the middle of a write left behind; only the holder of the lock writes. */
+function removeDrafts(folder: string): void {
+  try {
+    for (const name of readdirSync(folder)) {
+      const pid = /\.(\d+)\.\d+\.tmp$/.exec(name)?.[1]
+      if (pid === undefined) continue
+      // Another process may be about to try the lock with it.
+      if (name.startsWith(`${lockName}.`) && isAlive({ pid: Number(pid), born: '' })) continue
+      rmSync(join(folder, name), { force: true })
+    }
+  } catch {
+    // They cost space and nothing else.
+  }
 }
 
 function readHolder(path: string): Holder | undefined {
@@ -174,20 +249,38 @@ function isAlive(holder: Holder): boolean {
   } catch (error) {
     return codeOf(error) === 'EPERM'
   }
+  if (isZombie(holder.pid)) return false
   const born = bornOf(holder.pid)
   return born === '' || holder.born === '' || born === holder.born
+}
+
+/**
+ * It has ended, and only its parent has not asked how: where the first process of a container does not, it stays so for
+ * ever.
+ */
+function isZombie(pid: number): boolean {
+  return /^[ZX]/.test(statFields(pid)[0] ?? '')
 }
 
 /** Start time of a process since boot, field 22 of /proc/PID/stat (Linux), with the boot's id. */
 function bornOf(pid: number): string {
   try {
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    // The command in field 2 may hold spaces and parentheses: count from its end.
-    const start = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? ''
-    return `${boot} ${start}`
+    const start = statFields(pid)[19]
+    return start === undefined ? '' : `${boot} ${start}`
   } catch {
     return ''
+  }
+}
+
+/** Fields of /proc/PID/stat from the third on; none where there is no such file. */
+function statFields(pid: number): string[] {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    // The command in field 2 may hold spaces and parentheses: count from its end.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  } catch {
+    return []
   }
 }
 

@@ -30,7 +30,11 @@ export function registerControlPlane(program: Command): void {
     .option('--stream-port <port>', 'port for sidecars', port, 15_012)
     .option('--admin-port <port>', 'port for status and traces', port, 15_014)
     .option('--trust-domain <name>', 'root of all identities: spiffe://NAME/ns/...', 'cluster.local')
-    .option('--certificate-lifetime <duration>', 'life of a workload certificate (default: 24h)', duration, 86_400_000)
+    .addOption(
+      new Option('--certificate-lifetime <duration>', 'life of a workload certificate')
+        .argParser(duration)
+        .default(86_400_000, '24h'),
+    )
     .addOption(
       new Option('--outbound-policy <policy>', 'what happens to a destination that no Service names')
         .choices(['ALLOW_ANY', 'REGISTRY_ONLY'])

@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Command, InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import { authorityFiles } from '../../control-plane/identity/authority.ts'
 import { Tokens } from '../../control-plane/identity/token.ts'
 import { durationMs, isDuration } from '../api/policy/duration.ts'
@@ -23,7 +23,9 @@ export function registerToken(program: Command): void {
     .description('Make a join token: the proof of identity with which a sidecar gets its first certificate.')
     .argument('<namespace/serviceaccount>', 'whom it speaks for', parseSubject)
     .option('--state-dir <folder>', "the control plane's state folder", defaultStateFolder())
-    .option('--lifetime <duration>', 'how long it can be used', parseLifetime, 600_000)
+    .addOption(
+      new Option('--lifetime <duration>', 'how long it can be used').argParser(parseLifetime).default(600_000, '10m'),
+    )
     .addHelpText(
       'after',
       '\nThe token is a secret: it goes to stdout and nowhere else. The root that the sidecar pins is root.pem in the same folder.\n' +

@@ -9,7 +9,7 @@ import type { FieldRules } from './fields.ts'
 import { BodyDecoder, type PayloadSink } from './framing.ts'
 import { findHeadEnd } from './head-end.ts'
 import type { Http1Limits } from './limits.ts'
-import { type ParsedResponse, parseResponseHead } from './response-head.ts'
+import { type ParsedResponse, parseResponseHead, untilClose } from './response-head.ts'
 import { TunnelStream } from './tunnel.ts'
 import { BodyWriter, fieldLines } from './writer.ts'
 
@@ -33,12 +33,16 @@ export class ClientConnection implements PayloadSink {
   /** Clock time when an idle connection is too old, and when a stalled body is. */
   expiresAt = Number.POSITIVE_INFINITY
   closed = false
+  /** Its pool counts it among those under way. */
+  counted = false
 
   #exchange: Exchange | undefined
   #resolve: ((response: Response) => void) | undefined
   #reject: ((error: MeshError) => void) | undefined
   #held: Buffer = nothing
   #scanned = 0
+  /** Bytes of informational responses to this request. */
+  #informationalBytes = 0
   #answered = false
   #parsed: ParsedResponse | undefined
   #response: Response | undefined
@@ -97,6 +101,7 @@ export class ClientConnection implements PayloadSink {
     this.#decoder = undefined
     this.#sink = undefined
     this.#scanned = 0
+    this.#informationalBytes = 0
     exchange.waiting = this.#abort
     const promise = new Promise<Response>((resolve, reject) => {
       this.#resolve = resolve
@@ -202,11 +207,16 @@ export class ClientConnection implements PayloadSink {
         exchange.request.method,
         this.#rules,
       )
+      const headStart = start
       start = found + 4
       if (parsed.status >= 200 || parsed.status === 101) {
         this.#head(exchange, parsed, chunk, start)
         return
       }
+      // They are relayed at once, whether the client reads or not: so many may come as fit in one head.
+      this.#informationalBytes += start - headStart
+      if (this.#informationalBytes > this.#limits.headBytesMax)
+        throw new MeshError('UPSTREAM_PROTOCOL', 'upstream sends informational responses without end')
       exchange.informational?.(parsed.status, parsed.headers)
       if (start === chunk.length) return
     }
@@ -221,6 +231,9 @@ export class ClientConnection implements PayloadSink {
     }
     if (!parsed.keepAlive || exchange.request.upgrade !== undefined) this.#reusable = false
     const length = parsed.bodyLength
+    // Over TLS the end of the connection proves nothing: whoever is in between can make it. A sidecar always frames.
+    if (length === untilClose && 'encrypted' in this.socket)
+      throw new MeshError('UPSTREAM_PROTOCOL', 'upstream sends a body without length or chunks over TLS')
     if (length === 0) {
       this.#settle(new Response(parsed.status, parsed.reason, parsed.headers, noBody))
       this.#finish(here > 0)
@@ -325,11 +338,6 @@ export class ClientConnection implements PayloadSink {
 
   bodyPipe(sink: BodySink): void {
     this.#sink = sink
-    if (this.#failure !== undefined && this.closed) {
-      this.#fail(this.#failure)
-      return
-    }
-    this.expiresAt = this.#clock.now() + this.#limits.bodyTimeoutMs
     this.#pump()
   }
 
@@ -360,6 +368,7 @@ export class ClientConnection implements PayloadSink {
       }
     }
     if (!this.#pausedBySink && this.#exchange !== undefined) {
+      this.expiresAt = this.#clock.now() + this.#limits.bodyTimeoutMs
       this.#resumeSocket()
       if (this.closed) this.#onClose()
     }
@@ -381,13 +390,15 @@ export class ClientConnection implements PayloadSink {
   // ------------------------------------------------------------------ endings
 
   #switchProtocols(exchange: Exchange, parsed: ParsedResponse, head: Buffer): void {
-    if (exchange.request.upgrade === undefined || parsed.upgrade === undefined) {
-      throw new MeshError('UPSTREAM_PROTOCOL', 'upstream switched protocols without being asked')
+    const asked = exchange.request.upgrade
+    if (asked === undefined || parsed.upgrade?.toLowerCase() !== asked.toLowerCase()) {
+      throw new MeshError('UPSTREAM_PROTOCOL', 'upstream switched to a protocol that was not asked for')
     }
     const headers = parsed.headers
-    headers.push('connection', 'upgrade', 'upgrade', parsed.upgrade)
+    headers.push('connection', 'upgrade', 'upgrade', parsed.upgrade!)
     const response = new Response(101, parsed.reason, headers, noBody)
     this.#tunnel = new TunnelStream(this.socket)
+    this.#tunnel.once('close', () => response.finish(undefined))
     response.tunnel = { socket: this.#tunnel, head }
     this.#pause()
     this.#exchange = undefined

@@ -31,7 +31,7 @@ export interface FieldRules {
   /** Code of a malformed section: BAD_REQUEST from a client, UPSTREAM_PROTOCOL from a server. */
   readonly malformed: MeshErrorCode
   readonly tooMany: MeshErrorCode
-  /** Drop `x-outrigger-*`: only a peer that proved itself may say such things. */
+  /** Drop `x-outrigger-*` and `x-forwarded-client-cert`: only a peer that proved itself may say such things. */
   readonly dropReserved: boolean
 }
 
@@ -141,6 +141,14 @@ function takeSpecial(fields: Fields, name: string, value: string, rules: FieldRu
       return true
     case 19:
       return name.toLowerCase() === 'proxy-authorization' || reserved(name, rules)
+    case 23: {
+      const lower = name.toLowerCase()
+      // Who the peer is, is for us to say: like our own fields, this one is taken from a proved peer only (Envoy SANITIZE).
+      if (lower === 'x-forwarded-client-cert') return rules.dropReserved
+      if (lower.replaceAll('_', '-') === 'x-forwarded-client-cert')
+        throw new MeshError(rules.malformed, 'header field name imitates a reserved one with underscores')
+      return reserved(name, rules)
+    }
     default:
       return name.length > 12 && reserved(name, rules)
   }

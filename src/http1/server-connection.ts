@@ -4,6 +4,7 @@ import { type Body, type BodySink, noBody, WholeBody } from '../base/body.ts'
 import { MeshError } from '../base/errors.ts'
 import { type Downstream, Exchange, type Headers, type Response } from '../base/exchange.ts'
 import { latin1 } from '../base/latin1.ts'
+import { reset } from '../tcp/reset.ts'
 import { BodyDecoder, nullSink, type PayloadSink } from './framing.ts'
 import { findHeadEnd } from './head-end.ts'
 import { type ParsedRequest, parseRequestHead, type RequestRules } from './request-head.ts'
@@ -33,6 +34,10 @@ export class ServerConnection implements PayloadSink {
   #requests = 0
   /** Clock time at which the current state has lasted too long. */
   #expiresAt: number
+  /** Clock time at which the reader of our response has taken too long to read on. */
+  #stalledAt = Number.POSITIVE_INFINITY
+  /** What was not yet written when time was last looked at, while closing. */
+  #unwritten = -1
   #ended = false
   #socketPaused = false
 
@@ -44,6 +49,9 @@ export class ServerConnection implements PayloadSink {
   #bodyPaused = false
   #bodyDone = true
   #bytesIn = 0
+  #discarded = 0
+  /** A 100 went out for this request: the client sends its body. */
+  #continued = false
 
   #response: Response | undefined
   #writer: BodyWriter | undefined
@@ -106,7 +114,10 @@ export class ServerConnection implements PayloadSink {
       }
       if (chunk[1] === LF) {
         this.#emptyLine = true
-        if (chunk.length === 2) return
+        if (chunk.length === 2) {
+          if (this.#ended) this.#socket.end()
+          return
+        }
         start = 2
       }
     }
@@ -146,7 +157,8 @@ export class ServerConnection implements PayloadSink {
     const { limits, serve } = this.#server.options
     this.#requests++
     this.#request = request
-    this.#keepAlive = request.keepAlive && !this.#server.draining
+    this.#keepAlive = request.keepAlive
+    this.#continued = false
     this.#completed = false
     this.#bytesIn = 0
     this.#response = undefined
@@ -196,18 +208,21 @@ export class ServerConnection implements PayloadSink {
       this.#bodyBroken(MeshError.from(error, 'BAD_REQUEST'))
       return
     }
+    if (this.#state === 'closing') return
     if (used < chunk.length && !this.#socket.destroyed) this.#hold(used === 0 ? chunk : chunk.subarray(used))
   }
 
   // PayloadSink: what the decoder found.
 
   payload(chunk: Buffer): void {
-    this.#bytesIn += chunk.length
-    if (this.#state === 'discard') {
-      if (this.#bytesIn > this.#server.options.limits.discardBytesMax) this.#socket.destroy()
+    if (this.#state === 'body') {
+      this.#bytesIn += chunk.length
+      if (!this.#bodySink!.data(chunk)) this.pause()
       return
     }
-    if (!this.#bodySink!.data(chunk)) this.pause()
+    this.#discarded += chunk.length
+    // Not cut off: a client that reads only when it has sent all would never see the answer.
+    if (this.#state === 'discard' && this.#discarded > this.#server.options.limits.discardBytesMax) this.#close()
   }
 
   ended(trailers: Headers | undefined): void {
@@ -215,6 +230,7 @@ export class ServerConnection implements PayloadSink {
     this.#expiresAt = Number.POSITIVE_INFINITY
     const sink = this.#bodySink
     this.#bodySink = undefined
+    if (this.#state === 'closing') return
     if (this.#state === 'discard') {
       // The rest of the body is gone; a next request may follow on what is held after this call stack.
       queueMicrotask(() => this.#next())
@@ -230,8 +246,9 @@ export class ServerConnection implements PayloadSink {
     this.#bodyDone = true
     this.#keepAlive = false
     this.#decoder = undefined
+    if (this.#state === 'closing') return
     if (this.#state === 'discard') {
-      this.#socket.destroy()
+      this.#close()
       return
     }
     this.#state = 'busy'
@@ -269,12 +286,15 @@ export class ServerConnection implements PayloadSink {
   }
 
   discard(_reason: MeshError): void {
+    if (this.#bodyDone || this.#state !== 'body') return
     this.#bodySink = nullSink
     this.#bodyPaused = false
-    if (this.#bodyDone) return
     this.#bodyPiped = true
-    this.#bytesIn = 0
-    if (this.#response !== undefined) this.#state = 'discard'
+    // Until the answer is out what comes is not counted: it may be out in a moment.
+    if (this.#completed) {
+      this.#discarded = 0
+      this.#state = 'discard'
+    }
     this.#pump()
   }
 
@@ -285,7 +305,7 @@ export class ServerConnection implements PayloadSink {
     if (held.length > 0) {
       this.#held = nothing
       this.#readBody(held, 0)
-      if (this.#bodyDone || this.#bodyPaused) return
+      if (this.#bodyDone || this.#bodyPaused || this.#state === 'closing') return
     }
     this.#expiresAt = this.#server.options.clock.now() + this.#server.options.limits.bodyTimeoutMs
     this.#resumeSocket()
@@ -296,6 +316,7 @@ export class ServerConnection implements PayloadSink {
 
   readonly #informational = (status: number, headers: Headers): void => {
     if (this.#response !== undefined || this.#request!.head.version === '1.0' || this.#socket.destroyed) return
+    if (status === 100) this.#continued = true
     this.#socket.write(
       `HTTP/1.1 ${status} ${informationalReasons[status] ?? ''}\r\n${fieldLines(headers)}\r\n`,
       'latin1',
@@ -305,6 +326,7 @@ export class ServerConnection implements PayloadSink {
   #respond(exchange: Exchange, response: Response): void {
     if (exchange !== this.#exchange || this.#socket.destroyed) {
       response.body.discard(new MeshError('DOWNSTREAM_RESET', 'client is gone'))
+      response.tunnel?.socket.destroy()
       return
     }
     this.#response = response
@@ -317,10 +339,13 @@ export class ServerConnection implements PayloadSink {
     const bodyless = method === 'HEAD' || status === 204 || status === 304
     const chunked = !bodyless && body.length === undefined && version === '1.1'
     if (!bodyless && body.length === undefined && !chunked) this.#keepAlive = false
-    if (this.#server.draining || this.#ended) this.#keepAlive = false
+    // What the client has pipelined already is still answered.
+    if ((this.#server.draining || this.#ended) && (this.#held.length === 0 || !this.#bodyDone)) this.#keepAlive = false
     // A client that waits for 100 may or may not send its body after a final answer: nobody can tell where the next
     // request would begin (RFC 9110 section 10.1.1).
-    if (!this.#bodyDone && !this.#bodyPiped && this.#request!.head.expectContinue) this.#keepAlive = false
+    if (!this.#bodyDone && !this.#continued && this.#request!.head.expectContinue) this.#keepAlive = false
+    // What follows an Upgrade or CONNECT may be of the other protocol: refused, it must not be read as a request.
+    if (this.#request!.head.upgrade !== undefined || method === 'CONNECT') this.#keepAlive = false
     let head = `HTTP/1.1 ${status} ${response.reason}\r\n${fieldLines(response.headers)}`
     if (chunked) head += 'transfer-encoding: chunked\r\n'
     else if (!bodyless && body.length !== undefined) head += `content-length: ${body.length}\r\n`
@@ -351,7 +376,7 @@ export class ServerConnection implements PayloadSink {
     const writer = this.#writer
     if (writer === undefined) return true
     const more = writer.data(chunk)
-    if (!more) this.#expiresAt = this.#server.options.clock.now() + this.#server.options.limits.writeTimeoutMs
+    if (!more) this.#stalledAt = this.#server.options.clock.now() + this.#server.options.limits.writeTimeoutMs
     return more
   }
 
@@ -377,10 +402,15 @@ export class ServerConnection implements PayloadSink {
     this.#abortResponse(writer.bytes, error)
   }
 
-  /** A response that cannot become whole must not look whole: the connection is cut (RFC 9112 section 8). */
+  /**
+   * A response that cannot become whole must not look whole: the connection is cut (RFC 9112 section 8). Where the
+   * framing shows what is missing, the client may still read what there is; where the end of the connection is the
+   * end of the body, only a reset tells.
+   */
   #abortResponse(bytesOut: number, error: MeshError): void {
     this.#complete(bytesOut, error)
-    this.#socket.destroy()
+    if (this.#request!.head.version === '1.0' && this.#response?.body.length === undefined) reset(this.#socket)
+    else this.#socket.destroy()
   }
 
   #finishResponse(bytesOut: number, error: MeshError | undefined): void {
@@ -412,18 +442,26 @@ export class ServerConnection implements PayloadSink {
     this.#bodySink = undefined
     this.#state = 'head'
     this.#headScanned = 0
+    this.#stalledAt = Number.POSITIVE_INFINITY
     const { clock, limits } = this.#server.options
     this.#expiresAt = clock.now() + limits.idleTimeoutMs
     if (this.#held.length > 0) {
-      const held = this.#held
-      this.#held = nothing
-      this.#resumeSocket()
       // Not by recursion: a client may pipeline thousands of requests.
-      queueMicrotask(() => this.#onData(held))
+      queueMicrotask(this.#readHeld)
       return
     }
     if (this.#ended || this.#server.draining) this.#close()
     else this.#resumeSocket()
+  }
+
+  /** What is held stays where it is until it is read, so that nothing that comes in between can overtake it. */
+  readonly #readHeld = (): void => {
+    if (this.#state !== 'head' || this.#socket.destroyed) return
+    const held = this.#held
+    this.#held = nothing
+    if (held.length > 0) this.#readHead(held)
+    // A paused socket may have buffers of its own: it flows again when little is held.
+    if (this.#held.length < this.#server.options.limits.readAheadBytesMax && this.#bodyDone) this.#resumeSocket()
   }
 
   #failed(exchange: Exchange, error: unknown): void {
@@ -441,10 +479,7 @@ export class ServerConnection implements PayloadSink {
   #abortByReset(error: MeshError): void {
     this.#complete(0, error)
     this.#state = 'closing'
-    // A TLS socket cannot send RST by itself; ending it without close_notify is what the peer sees as a reset.
-    if (typeof this.#socket.resetAndDestroy === 'function' && !('encrypted' in this.#socket))
-      this.#socket.resetAndDestroy()
-    else this.#socket.destroy()
+    reset(this.#socket)
   }
 
   #refuse(error: MeshError): void {
@@ -465,8 +500,26 @@ export class ServerConnection implements PayloadSink {
     this.#held = nothing
     const { clock, limits } = this.#server.options
     this.#expiresAt = clock.now() + limits.lingerMs
+    this.#stalledAt = Number.POSITIVE_INFINITY
     this.#socket.end()
     this.#resumeSocket()
+  }
+
+  /** The moment begins when the last byte has left: until then the reader has the time that any reader has. */
+  #checkClosing(now: number): void {
+    const { limits } = this.#server.options
+    if (this.#socket.writableFinished) {
+      if (this.#unwritten !== -1) {
+        this.#unwritten = -1
+        this.#expiresAt = now + limits.lingerMs
+      } else if (now >= this.#expiresAt) this.#socket.destroy()
+      return
+    }
+    const unwritten = this.#socket.writableLength
+    if (unwritten !== this.#unwritten) {
+      this.#unwritten = unwritten
+      this.#expiresAt = now + limits.writeTimeoutMs
+    } else if (now >= this.#expiresAt) this.#socket.destroy()
   }
 
   #tunnel(exchange: Exchange, response: Response): void {
@@ -474,6 +527,7 @@ export class ServerConnection implements PayloadSink {
     this.#held = nothing
     this.#state = 'tunnel'
     this.#expiresAt = Number.POSITIVE_INFINITY
+    this.#stalledAt = Number.POSITIVE_INFINITY
     const socket = this.#socket
     const head =
       response.status === 101
@@ -494,7 +548,7 @@ export class ServerConnection implements PayloadSink {
 
   #onDrain(): void {
     if (this.#writer === undefined) return
-    this.#expiresAt = Number.POSITIVE_INFINITY
+    this.#stalledAt = Number.POSITIVE_INFINITY
     this.#response?.body.resume()
   }
 
@@ -503,7 +557,7 @@ export class ServerConnection implements PayloadSink {
     switch (this.#state) {
       case 'head':
         // A half-closed client may still wait for answers; one that asks nothing is done.
-        this.#socket.end()
+        if (this.#held.length === 0 || this.#headScanned > 0) this.#socket.end()
         return
       case 'body':
       case 'discard':
@@ -551,8 +605,18 @@ export class ServerConnection implements PayloadSink {
 
   /** Called by the server's sweep. */
   checkTime(now: number): void {
-    if (now < this.#expiresAt) return
+    if (this.#state === 'closing') {
+      this.#checkClosing(now)
+      return
+    }
     const { limits } = this.#server.options
+    if (now >= this.#stalledAt) {
+      const error = new MeshError('DOWNSTREAM_RESET', `client read nothing for ${limits.writeTimeoutMs} ms`)
+      this.#exchange?.cancel(error)
+      this.#socket.destroy()
+      return
+    }
+    if (now < this.#expiresAt) return
     switch (this.#state) {
       case 'head':
         if (this.#held.length > 0)
@@ -560,25 +624,22 @@ export class ServerConnection implements PayloadSink {
         else this.#socket.destroy()
         return
       case 'body':
-      case 'busy':
-        if (this.#writer !== undefined) {
-          // The reader of our response has stopped reading.
-          const error = new MeshError('DOWNSTREAM_RESET', `client read nothing for ${limits.writeTimeoutMs} ms`)
-          this.#exchange?.cancel(error)
-          this.#socket.destroy()
-        } else if (this.#state === 'body' && !this.#bodyPaused) {
+        if (!this.#bodyPaused) {
           this.#bodyBroken(
             new MeshError('REQUEST_TIMEOUT', `no byte of the request body for ${limits.bodyTimeoutMs} ms`),
           )
         }
+        return
+      case 'busy':
         return
       default:
         this.#socket.destroy()
     }
   }
 
+  /** Ends the connection if nothing is under way. */
   drain(): void {
-    if (this.#state === 'head' && this.#held.length === 0 && this.#requests > 0) this.#close()
+    if (this.#state === 'head' && this.#held.length === 0) this.#close()
   }
 
   destroy(): void {

@@ -21,6 +21,12 @@ export interface Http1ServerOptions {
   readonly splice: (exchange: Exchange, client: Socket, clientHead: Buffer, response: Response) => Promise<void>
 }
 
+/**
+ * How long an idle connection may still bring a request once drain has begun: its answer then says `Connection: close`.
+ * Ended at once, every request that is on its way in that moment would be lost (HTTP/1.1 has no GOAWAY).
+ */
+const drainGraceMs = 300
+
 /** How often time limits are looked at; a limit may be exceeded by this much. */
 const sweepMs = 500
 
@@ -29,6 +35,7 @@ export class Http1Server {
   readonly rules: RequestRules
   readonly #connections = new Set<ServerConnection>()
   readonly #sweep: Timer
+  #grace: Timer | undefined
   draining = false
 
   constructor(options: Http1ServerOptions) {
@@ -46,19 +53,25 @@ export class Http1Server {
 
   /** Takes over a socket on which HTTP/1.1 is expected. `dropReserved` defaults to the server's own rule. */
   accept(socket: Socket, downstream: Downstream, rules: RequestRules = this.rules): void {
+    // It may have died while its destination was looked up; then no 'close' would follow.
+    if (socket.destroyed) return
     const connection = new ServerConnection(this, socket, downstream, rules)
     this.#connections.add(connection)
     socket.once('close', () => this.#connections.delete(connection))
   }
 
-  /** Idle connections end now, busy ones after their response, which says `Connection: close`. */
+  /** Connections end after their next response, which says `Connection: close`; those that stay idle, in a moment. */
   drain(): void {
+    if (this.draining) return
     this.draining = true
-    for (const connection of this.#connections) connection.drain()
+    this.#grace = this.options.clock.after(drainGraceMs, () => {
+      for (const connection of this.#connections) connection.drain()
+    })
   }
 
   close(): void {
     this.#sweep.cancel()
+    this.#grace?.cancel()
     for (const connection of this.#connections) connection.destroy()
   }
 }

@@ -1,17 +1,29 @@
 /** A connection after `101 Switching Protocols`: an ordinary stream again, fed by the connection's static-buffer reads. */
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
+import { reset } from '../tcp/reset.ts'
 
 export class TunnelStream extends Duplex {
   readonly #socket: Socket
+  #written: ((error?: Error) => void) | undefined
 
   constructor(socket: Socket) {
-    super({ allowHalfOpen: true })
+    // Whoever splices it ends it: closed by itself, it would look to them like a side that broke off.
+    super({ allowHalfOpen: true, autoDestroy: false })
     this.#socket = socket
-    socket.on('end', () => this.push(null))
+    // HTTP has no half-close; what comes after it may.
+    socket.allowHalfOpen = true
+    let ended = false
+    socket.on('end', () => {
+      ended = true
+      this.push(null)
+    })
     socket.on('error', (error) => this.destroy(error))
-    socket.on('close', () => this.destroy())
-    socket.on('drain', () => this.#drained?.())
+    // After its end what was read may still wait for a slow reader; the stream closes when that is read.
+    socket.on('close', () => {
+      if (!ended || !this.writableFinished) this.destroy(new Error('the upstream connection was lost'))
+    })
+    socket.on('drain', () => this.#done())
   }
 
   /** Takes what was read; `chunk` is copied. Returns false to stop reading. */
@@ -19,34 +31,29 @@ export class TunnelStream extends Duplex {
     return this.push(Buffer.from(chunk))
   }
 
-  #drained: (() => void) | undefined
-
   override _read(): void {
     this.#socket.resume()
   }
 
   override _write(chunk: Buffer, _encoding: string, done: (error?: Error) => void): void {
-    if (this.#socket.write(chunk)) {
-      done()
-      return
-    }
-    this.#drained = () => {
-      this.#drained = undefined
-      done()
-    }
+    this.#written = done
+    if (this.#socket.write(chunk)) this.#done()
   }
 
   override _final(done: () => void): void {
-    this.#socket.end()
-    done()
+    this.#socket.end(done)
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
-    if (error !== null && typeof this.#socket.resetAndDestroy === 'function' && !('encrypted' in this.#socket)) {
-      this.#socket.resetAndDestroy()
-    } else {
-      this.#socket.destroy()
-    }
+    // Whoever broke off in the middle broke off: the upstream must not take it for an end.
+    if (this.readableEnded && this.writableFinished) this.#socket.destroy()
+    else reset(this.#socket)
     done(error)
+  }
+
+  #done(): void {
+    const done = this.#written
+    this.#written = undefined
+    done?.()
   }
 }

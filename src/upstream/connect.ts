@@ -59,7 +59,11 @@ export class Connector {
         reject(MeshError.from(error, 'UPSTREAM_CONNECT'))
         return
       }
+      let over = false
       const done = (error: MeshError | undefined): void => {
+        // Giving up too late must not end a connection that is in use.
+        if (over) return
+        over = true
         timer.cancel()
         socket.removeListener('error', onError)
         socket.removeListener('close', onClose)
@@ -71,13 +75,16 @@ export class Connector {
           reject(error)
         }
       }
-      const timer = this.#clock.after(options.timeoutMs, () =>
+      const late = (): void =>
         done(
           new MeshError('UPSTREAM_CONNECT', `connect ${to.key}: no answer in ${options.timeoutMs} ms`, {
             unsent: true,
           }),
-        ),
-      )
+        )
+      // One more turn of the event loop: in a process that was starved the connection may be ready and merely not yet seen.
+      let timer = this.#clock.after(options.timeoutMs, () => {
+        timer = this.#clock.after(1, late)
+      })
       const onError = (error: NodeJS.ErrnoException): void => done(connectError(to, error))
       const onClose = (): void =>
         done(new MeshError('UPSTREAM_CONNECT', `connect ${to.key}: closed before it was ready`, { unsent: true }))

@@ -9,6 +9,9 @@ import type { Http1Limits } from '../http1/limits.ts'
 import { readBuffer } from '../http1/writer.ts'
 import type { Connector, Destination } from './connect.ts'
 
+/** What a pool needs of a Connector. */
+export type Dialer = Pick<Connector, 'dial'>
+
 /** Limits of one pool. Envoy: circuit_breakers.thresholds, max_requests_per_connection, idle_timeout. */
 export interface PoolLimits {
   readonly connectionsMax: number
@@ -44,7 +47,7 @@ const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 export class Pool implements ConnectionOwner {
   limits: PoolLimits = defaultPoolLimits
   readonly #to: Destination
-  readonly #connector: Connector
+  readonly #connector: Dialer
   readonly #clock: Clock
   readonly #http1: Http1Limits
   readonly #rules: FieldRules
@@ -60,7 +63,7 @@ export class Pool implements ConnectionOwner {
 
   constructor(
     to: Destination,
-    connector: Connector,
+    connector: Dialer,
     options: {
       readonly clock: Clock
       readonly http1: Http1Limits
@@ -77,33 +80,44 @@ export class Pool implements ConnectionOwner {
     this.usedAt = options.clock.now()
   }
 
-  get size(): { readonly open: number; readonly idle: number; readonly waiting: number } {
-    return { open: this.#all.size, idle: this.#idle.length, waiting: this.#waiting.length }
+  /** `active`: connections with a request under way; `open` has those, the idle ones and none that is dialled. */
+  get size(): { readonly open: number; readonly idle: number; readonly active: number; readonly waiting: number } {
+    return { open: this.#all.size, idle: this.#idle.length, active: this.#active, waiting: this.#waiting.length }
   }
 
   /** Sends one try; see SendTry. */
   send(exchange: Exchange, lines: string): Promise<Response> {
-    const idle = this.#takeIdle()
-    if (idle !== undefined) return this.#sendOn(idle, exchange, lines)
-    this.usedAt = this.#clock.now()
-    if (this.#active >= this.limits.requestsMax)
+    // Nothing may begin for a client that is gone, or past a deadline that will not fire again.
+    if (exchange.cancelled !== undefined) return Promise.reject(unsent(exchange.cancelled))
+    if (this.#active + this.#waiting.length >= this.limits.requestsMax)
       return Promise.reject(this.#overflow('requestsMax', this.limits.requestsMax))
+    const now = this.#clock.now()
+    const idle = this.#takeIdle(now)
+    if (idle !== undefined) return this.#sendOn(idle, exchange, lines)
+    this.usedAt = now
+    if (this.#closed) return Promise.reject(this.#drained())
     if (this.#waiting.length >= this.limits.pendingRequestsMax) {
       return Promise.reject(this.#overflow('pendingRequestsMax', this.limits.pendingRequestsMax))
     }
     return this.#wait(exchange, lines)
   }
 
-  #takeIdle(): ClientConnection | undefined {
+  /** One that has lived too long is not used in the time until it is swept: its upstream is about to close it. */
+  #takeIdle(now: number): ClientConnection | undefined {
     for (;;) {
       const connection = this.#idle.pop()
-      if (connection === undefined || !connection.closed) return connection
+      if (connection === undefined) return undefined
+      // A socket that is being destroyed says that it is closed a turn of the event loop later.
+      if (connection.closed || connection.socket.destroyed) continue
+      if (now < connection.expiresAt) return connection
+      connection.socket.destroy()
     }
   }
 
   #sendOn(connection: ClientConnection, exchange: Exchange, lines: string): Promise<Response> {
     const reused = connection.requests > 0
     this.#active++
+    connection.counted = true
     const promise = connection.send(exchange, lines)
     if (!reused) return promise
     // The upstream may have closed the idle connection while the request was on its way. Nothing was answered, so a
@@ -120,31 +134,27 @@ export class Pool implements ConnectionOwner {
       const stop = (reason: MeshError): void => {
         const at = this.#waiting.indexOf(waiter)
         if (at !== -1) this.#waiting.splice(at, 1)
-        reject(
-          reason.unsent
-            ? reason
-            : new MeshError(reason.code, reason.message, {
-                policy: reason.policy,
-                status: reason.status,
-                unsent: true,
-              }),
-        )
+        reject(unsent(reason))
       }
       const waiter: Waiter = { exchange, lines, resolve, reject, stop }
       exchange.waiting = stop
       this.#waiting.push(waiter)
-      if (this.#dialling < this.#waiting.length && this.#all.size + this.#dialling < this.limits.connectionsMax)
-        this.#dial()
+      this.#dialForWaiting()
     })
   }
 
   #dial(): void {
     this.#dialling++
     let connection: ClientConnection | undefined
+    let early = false
     const onread: net.OnReadOpts = {
       buffer: readBuffer,
-      callback: (bytes) =>
-        connection?.read(bytes === readBuffer.length ? readBuffer : readBuffer.subarray(0, bytes)) ?? true,
+      callback: (bytes) => {
+        if (connection !== undefined)
+          return connection.read(bytes === readBuffer.length ? readBuffer : readBuffer.subarray(0, bytes))
+        early = true
+        return true
+      },
     }
     this.#connector
       .dial(this.#to, {
@@ -156,8 +166,12 @@ export class Pool implements ConnectionOwner {
       .then(
         (socket) => {
           this.#dialling--
-          if (this.#closed) {
+          // Who speaks before a request came answers what nobody asked.
+          if (this.#closed || early) {
+            socket.on('error', () => {})
             socket.destroy()
+            if (early)
+              this.#dialFailed(new MeshError('UPSTREAM_PROTOCOL', `${this.#to.key} speaks first`, { unsent: true }))
             return
           }
           connection = new ClientConnection(socket, this, this.#clock, this.#http1, this.#rules)
@@ -166,12 +180,27 @@ export class Pool implements ConnectionOwner {
         },
         (error: unknown) => {
           this.#dialling--
-          const waiter = this.#waiting.shift()
-          if (waiter === undefined) return
-          if (waiter.exchange.waiting === waiter.stop) waiter.exchange.waiting = undefined
-          waiter.reject(MeshError.from(error, 'UPSTREAM_CONNECT'))
+          this.#dialFailed(MeshError.from(error, 'UPSTREAM_CONNECT'))
         },
       )
+  }
+
+  /**
+   * One who waits pays for one dial that failed. Where no connection is left and none is on its way, all who wait do:
+   * nothing would ever serve them (Envoy purges its pending streams likewise).
+   */
+  #dialFailed(error: MeshError): void {
+    do {
+      const waiter = this.#waiting.shift()
+      if (waiter === undefined) return
+      this.#refuse(waiter, error)
+    } while (this.#all.size === 0 && this.#dialling === 0)
+    this.#dialForWaiting()
+  }
+
+  #refuse(waiter: Waiter, error: MeshError): void {
+    if (waiter.exchange.waiting === waiter.stop) waiter.exchange.waiting = undefined
+    waiter.reject(error)
   }
 
   /** Gives a free connection to who waits longest, or keeps it. */
@@ -188,7 +217,7 @@ export class Pool implements ConnectionOwner {
   // ConnectionOwner.
 
   released(connection: ClientConnection, upstreamIdleMs: number): void {
-    this.#active--
+    this.#uncount(connection)
     if (this.#closed || connection.requests >= this.limits.requestsPerConnectionMax) {
       this.#all.delete(connection)
       connection.socket.destroy()
@@ -207,12 +236,19 @@ export class Pool implements ConnectionOwner {
     if (!this.#all.delete(connection)) return
     const at = this.#idle.indexOf(connection)
     if (at !== -1) this.#idle.splice(at, 1)
-    else if (connection.requests > 0) this.#active--
+    this.#uncount(connection)
     this.#dialForWaiting()
   }
 
+  #uncount(connection: ClientConnection): void {
+    if (!connection.counted) return
+    connection.counted = false
+    this.#active--
+  }
+
   #dialForWaiting(): void {
-    if (!this.#closed && this.#waiting.length > this.#dialling) this.#dial()
+    if (this.#closed || this.#waiting.length <= this.#dialling) return
+    if (this.#all.size + this.#dialling < this.limits.connectionsMax) this.#dial()
   }
 
   /** Called once a second. */
@@ -224,9 +260,11 @@ export class Pool implements ConnectionOwner {
   close(): void {
     this.#closed = true
     for (const connection of this.#idle.splice(0)) connection.socket.destroy()
-    for (const waiter of this.#waiting.splice(0)) {
-      waiter.reject(new MeshError('DRAINING', `pool of ${this.#to.key} is closed`, { unsent: true }))
-    }
+    for (const waiter of this.#waiting.splice(0)) this.#refuse(waiter, this.#drained())
+  }
+
+  #drained(): MeshError {
+    return new MeshError('DRAINING', `pool of ${this.#to.key} is closed`, { unsent: true })
   }
 
   #overflow(limit: string, value: number): MeshError {
@@ -234,4 +272,10 @@ export class Pool implements ConnectionOwner {
       unsent: true,
     })
   }
+}
+
+/** The same reason, and that nothing was sent. */
+function unsent(reason: MeshError): MeshError {
+  if (reason.unsent) return reason
+  return new MeshError(reason.code, reason.message, { policy: reason.policy, status: reason.status, unsent: true })
 }

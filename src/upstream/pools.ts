@@ -16,6 +16,7 @@ export class Pools {
   readonly #http1: Http1Limits
   readonly #limitsOf = new WeakMap<ConnectionPool, PoolLimits>()
   readonly #sweep: Timer
+  #closed = false
   readonly #localAddress: ((to: Destination) => string | undefined) | undefined
 
   constructor(
@@ -42,7 +43,9 @@ export class Pools {
         rules: responseRules(this.#http1, { dropReserved: to.identity === '' }),
         localAddress: this.#localAddress?.(to),
       })
-      this.#pools.set(key, pool)
+      // What comes after the end finds a pool that refuses, not one that nobody will ever close.
+      if (this.#closed) pool.close()
+      else this.#pools.set(key, pool)
     }
     pool.limits = limits === undefined ? defaultPoolLimits : this.#compiled(limits)
     return pool
@@ -54,6 +57,7 @@ export class Pools {
   }
 
   close(): void {
+    this.#closed = true
     this.#sweep.cancel()
     for (const pool of this.#pools.values()) pool.close()
     this.#pools.clear()

@@ -93,12 +93,13 @@ describe('flow control', () => {
   it('bytes that come one by one make the same messages', async () => {
     const answer = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n'
     await using up = await upstream((socket) => {
-      socket.once('data', async () => {
+      const trickle = async (): Promise<void> => {
         for (const byte of answer) {
           socket.write(byte)
           await new Promise((resolve) => setImmediate(resolve))
         }
-      })
+      }
+      socket.once('data', () => void trickle())
     })
     await using relay = await startRelay(up.port)
     const got = await sendRaw(relay, Array.from(request('GET')), /X-Sum: 1\r\n\r\n$/)
@@ -162,7 +163,10 @@ describe('connections', () => {
     await once(server, 'listening')
     await using relay = await startRelay((server.address() as net.AddressInfo).port)
     const got = await sendRaw(relay, request('GET').repeat(1_000), /#999;/)
-    assert.deepEqual([...got.text.matchAll(/#(\d+);/g)].map((m) => Number(m[1])), Array.from({ length: 1_000 }, (_, i) => i))
+    assert.deepEqual(
+      [...got.text.matchAll(/#(\d+);/g)].map((m) => Number(m[1])),
+      Array.from({ length: 1_000 }, (_, i) => i),
+    )
     server.close()
   })
 
@@ -192,7 +196,9 @@ describe('connections', () => {
 
 describe('HTTP/1.0 clients', () => {
   it('get an unchunked body that ends with the connection', async () => {
-    await using recorder = await startRecorder('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n')
+    await using recorder = await startRecorder(
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n',
+    )
     await using relay = await startRelay(recorder.port)
     const got = await sendRaw(relay, 'GET / HTTP/1.0\r\nHost: app\r\n\r\n', /never/)
     assert.equal(got.text, 'HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nabc')
@@ -201,7 +207,11 @@ describe('HTTP/1.0 clients', () => {
   it('are kept only when they ask', async () => {
     await using recorder = await startRecorder()
     await using relay = await startRelay(recorder.port)
-    const got = await sendRaw(relay, 'GET / HTTP/1.0\r\nHost: app\r\nConnection: keep-alive\r\n\r\n'.repeat(2), /ok.*ok/s)
+    const got = await sendRaw(
+      relay,
+      'GET / HTTP/1.0\r\nHost: app\r\nConnection: keep-alive\r\n\r\n'.repeat(2),
+      /ok.*ok/s,
+    )
     assert.equal([...got.text.matchAll(/connection: keep-alive/g)].length, 2)
   })
 })

@@ -129,16 +129,19 @@ function reach(
   return { via }
 }
 
-/** Programs that a person or a script starts, besides those in package.json. */
-const programs = ['src/cli/main.ts', 'src/api/generate-schema.ts']
+/** What the command starts. */
+const command = 'src/cli/main.ts'
 
 /** Files that no program reaches; a test alone does not make a file of src or control-plane useful. */
 export function unusedFiles(tree: Tree): Problems {
   const scripts = [...tree.text('package.json').matchAll(/[\w./-]+\.ts\b/g)].map(([file]) => file)
-  const apps = [...tree.files.keys()]
-    .filter((file) => /^examples\/.*\.ya?ml$/.test(file))
-    .flatMap((file) => startedBy(tree, file))
-  const roots = [...programs, ...scripts, ...apps]
+  const files = [...tree.files.keys()]
+  const apps = files.filter((file) => /^examples\/.*\.ya?ml$/.test(file)).flatMap((file) => startedBy(tree, file))
+  // What a README tells a person to run.
+  const byHand = files
+    .filter((file) => file.endsWith('.md'))
+    .flatMap((file) => [...tree.text(file).matchAll(/outrigger-node ([\w./-]+\.ts)\b/g)].map((match) => match[1]!))
+  const roots = [command, ...scripts, ...apps, ...byHand]
   const byPrograms = reach(
     tree,
     roots,
@@ -171,17 +174,20 @@ export function unusedFiles(tree: Tree): Problems {
   return problems
 }
 
-/** Programs that a module names in a string, to start them: from the root or from a folder above its own. */
+/** Programs that a module names in a string, to start them: by their path from the root, or from its own folder down. */
 function namedPrograms(tree: Tree, module: Module): string[] {
-  return module.source.strings
-    .filter((text) => text.endsWith('.ts'))
-    .flatMap((text) => {
-      const name = text.replace(/^[./]+/, '')
-      const folders = module.path.split('/').slice(0, -1)
-      return ['', ...folders.map((_, i) => `${folders.slice(0, i + 1).join('/')}/`)]
-        .map((folder) => folder + name)
-        .filter((file) => tree.modules.has(file))
-    })
+  const folder = module.path.slice(0, module.path.lastIndexOf('/') + 1)
+  const found: string[] = []
+  // The tidy test names files only to find them.
+  if (module.path.startsWith('test/tidy')) return found
+  for (const text of module.source.strings) {
+    if (!text.endsWith('.ts')) continue
+    const name = text.replace(/^[./]+/, '')
+    for (const file of tree.modules.keys()) {
+      if (file === name || (file.startsWith(folder) && file.endsWith(`/${name}`))) found.push(file)
+    }
+  }
+  return found
 }
 
 /** Programs that the Pods of a document start. */

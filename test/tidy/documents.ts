@@ -10,7 +10,7 @@ import type { Tree } from './tree.ts'
 
 /** A cell of a table; a bar in it is escaped. */
 const cell = (text: string): string => text.replaceAll('|', '\\|')
-const row = (cells: readonly string[]): string => `| ${cells.map(cell).join(" | ")} |`.replaceAll(/ +/g, " ")
+const row = (cells: readonly string[]): string => `| ${cells.map(cell).join(' | ')} |`.replaceAll(/ +/g, ' ')
 
 /** Lines of a README without the padding of tables. */
 function linesOf(tree: Tree, file: string): Set<string> {
@@ -138,29 +138,37 @@ function limitText(name: string, value: number): string {
 
 interface Schema {
   readonly title?: string
+  readonly const?: string
+  readonly description?: string
+  /** Of a field that the mesh does not have. */
+  readonly not?: object
   readonly properties?: Readonly<Record<string, Schema>>
 }
 
 /** Each of our kinds, and each field of its spec, is explained in the policy docs and shown in examples/. */
 export function policyProblems(tree: Tree): Problems {
   const file = 'src/api/policy/README.md'
-  const docs = tree.text(file)
+  const lines = tree.text(file).split('\n')
   const shown = shownFields(tree)
   const problems: Problems = []
   for (const [path, text] of tree.files) {
     if (!/^src\/api\/schema\/(?!document)[\w-]+\.json$/.test(path)) continue
-    const schema = JSON.parse(text) as Schema & { properties: { apiVersion?: { const?: string } } }
-    if (schema.properties.apiVersion?.const?.includes('outrigger.dev') !== true && schema.title !== 'HTTPRoute')
-      continue
-    const kind = schema.title ?? path
-    if (!docs.includes(`\`${kind}\``)) problems.push(`${file}: say what the kind ${kind} is for`)
-    for (const field of Object.keys(schema.properties['spec' as never]?.['properties'] ?? {})) {
-      const section = docs.split('\n').filter((line) => line.includes(`\`${kind}\``))
-      if (!section.some((line) => line.includes(`\`${field}\``))) {
+    const { title: kind = path, properties: parts = {} } = JSON.parse(text) as Schema
+    const isOurs = parts['apiVersion']?.const?.startsWith('outrigger.dev/') === true || kind === 'HTTPRoute'
+    if (!isOurs) continue
+    const about = lines.filter((line) => line.includes(`\`${kind}\``))
+    if (about.length === 0) problems.push(`${file}: say what the kind ${kind} is for`)
+    for (const [field, { not, description }] of Object.entries(parts['spec']?.properties ?? {})) {
+      if (not !== undefined) continue
+      if (!about.some((line) => line.includes(`\`${field}\``))) {
         problems.push(`${file}: a line with \`${kind}\` must name its field \`${field}\``)
       }
-      if (!shown.has(`${kind}.${field}`))
+      // What all kinds share is shown by one; what the mesh ignores, by none.
+      const isShown =
+        field === 'mode' ? [...shown].some((name) => name.endsWith('.mode')) : shown.has(`${kind}.${field}`)
+      if (!isShown && description?.includes('ignored for') !== true) {
         problems.push(`examples/: no ${kind} shows spec.${field}: add it where it makes sense`)
+      }
     }
   }
   return problems

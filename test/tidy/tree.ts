@@ -84,7 +84,8 @@ export class Tree {
 }
 
 // `import type` and `export type` vanish; `import { type A }` does not (verbatimModuleSyntax keeps the import).
-const staticImport = /^(?:import|export)(\s+type)?\b(?:[^'"`;()=]*?\bfrom)?\s*(['"])([^'"\n]+)\2/gm
+const staticImport =
+  /^(?:import|export)(\s+type)?\b(?:(?:(?!\n(?:im|ex)port\b)[^'"`;()=])*?\bfrom)?\s*(['"])([^'"\n]+)\2/gm
 const dynamicImport = /\bimport\(\s*(['"])([^'"\n]+)\1/g
 
 function readModule(file: string, text: string): Module {
@@ -97,7 +98,7 @@ function readModule(file: string, text: string): Module {
   for (const match of source.code.matchAll(dynamicImport)) {
     if (source.bare[match.index] !== ' ') imports.push({ kind: 'dynamic', to: resolve(file, match[2]!) })
   }
-  return { path: file, text, source, imports, isTest: /\.test\.ts$/.test(file) }
+  return { path: file, text, source, imports, isTest: file.endsWith('.test.ts') }
 }
 
 function resolve(from: string, specifier: string): string {

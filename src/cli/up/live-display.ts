@@ -1,7 +1,8 @@
 import { stripVTControlCharacters } from 'node:util'
 import { paint, renderTable } from '../table.ts'
 import type { Check } from './checks.ts'
-import { clockTime, type Display, msText, type Picture, percentText, shortNames } from './display.ts'
+import type { Display, Picture } from './display.ts'
+import { clockTime, msText, percentText, shortNames } from './display-text.ts'
 import { checksTable } from './plain-display.ts'
 import type { TrafficRow } from './traffic-rows.ts'
 

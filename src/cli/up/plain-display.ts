@@ -1,6 +1,7 @@
 import { renderTable } from '../table.ts'
 import type { Check } from './checks.ts'
-import { clockTime, type Display, msText, type Picture, percentText, shortNames } from './display.ts'
+import type { Display, Picture } from './display.ts'
+import { clockTime, msText, percentText, shortNames } from './display-text.ts'
 import type { TrafficRow } from './traffic-rows.ts'
 
 /** One line per caller and callee every few seconds: for logs and pipes. */

@@ -1,0 +1,88 @@
+/** Hosts outside the mesh (outbound policy ALLOW_ANY): what a name means, and which addresses nobody is helped to reach. */
+import { lookup as systemLookup } from 'node:dns/promises'
+import net from 'node:net'
+import { networkInterfaces } from 'node:os'
+import type { Clock } from '../base/clock.ts'
+import { MeshError } from '../base/errors.ts'
+import type { Destination } from './connect.ts'
+
+/** How long an answer of DNS is used, in milliseconds: getaddrinfo tells no time to live, and takes a thread of four. */
+const answerKeptMs = 5_000
+/** Names whose answers are kept; past it the oldest are forgotten (a client may invent names). */
+const answersMax = 1_000
+
+interface Answer {
+  readonly until: number
+  readonly address: Promise<string>
+}
+
+export interface OutsideOptions {
+  readonly clock: Clock
+  /** Ports on which this sidecar itself listens. */
+  readonly ownPorts: () => Iterable<number>
+  /** Default: the system's resolver. */
+  readonly lookup?: (host: string) => Promise<{ readonly address: string }>
+}
+
+export class Outside {
+  readonly #options: OutsideOptions
+  readonly #lookup: (host: string) => Promise<{ readonly address: string }>
+  readonly #answers = new Map<string, Answer>()
+
+  constructor(options: OutsideOptions) {
+    this.#options = options
+    this.#lookup = options.lookup ?? systemLookup
+  }
+
+  /** Where to connect, in plaintext. Rejects with UNKNOWN_DESTINATION, or LOOP for this sidecar's own listeners. */
+  async find(host: string, port: number): Promise<Destination> {
+    const address = net.isIP(host) === 0 ? await this.#resolve(host) : host
+    const family = net.isIPv6(address) ? 'ipv6' : 'ipv4'
+    const place = family === 'ipv6' ? `[${address}]:${port}` : `${address}:${port}`
+    // Judged after the name is resolved: a name may be made to mean anything (DNS rebinding).
+    if (forbidden.check(address, family)) {
+      throw new MeshError('UNKNOWN_DESTINATION', `${host}:${port} is a local address outside the mesh`)
+    }
+    for (const own of this.#options.ownPorts()) {
+      if (own === port && isOwnAddress(address)) throw new MeshError('LOOP', `${place} is this sidecar itself`)
+    }
+    return { key: place, address, port, identity: '' }
+  }
+
+  #resolve(host: string): Promise<string> {
+    const now = this.#options.clock.now()
+    const known = this.#answers.get(host)
+    if (known !== undefined && now < known.until) return known.address
+    this.#answers.delete(host)
+    const address = this.#lookup(host).then(
+      (answer) => answer.address,
+      (cause: unknown) => {
+        if (this.#answers.get(host)?.address === address) this.#answers.delete(host)
+        throw new MeshError('UNKNOWN_DESTINATION', `${host} is no Service of the mesh, and no name that DNS knows`, {
+          cause,
+        })
+      },
+    )
+    if (this.#answers.size >= answersMax) this.#answers.delete(this.#answers.keys().next().value!)
+    this.#answers.set(host, { until: now + answerKeptMs, address })
+    return address
+  }
+}
+
+/** What belongs to this machine or its owner: no proxy that everyone in the pod can use may lead there. */
+const forbidden = new net.BlockList()
+forbidden.addSubnet('127.0.0.0', 8, 'ipv4')
+forbidden.addSubnet('169.254.0.0', 16, 'ipv4')
+forbidden.addSubnet('0.0.0.0', 8, 'ipv4')
+forbidden.addAddress('::1', 'ipv6')
+forbidden.addAddress('::', 'ipv6')
+forbidden.addSubnet('fe80::', 10, 'ipv6')
+// Metadata services that are not link-local: EC2 over IPv6, Alibaba, Oracle, Azure's wire server.
+forbidden.addAddress('fd00:ec2::254', 'ipv6')
+forbidden.addAddress('100.100.100.200', 'ipv4')
+forbidden.addAddress('192.0.0.192', 'ipv4')
+forbidden.addAddress('168.63.129.16', 'ipv4')
+
+function isOwnAddress(address: string): boolean {
+  return Object.values(networkInterfaces()).some((list) => list?.some((one) => one.address === address))
+}

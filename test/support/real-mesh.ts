@@ -1,0 +1,230 @@
+/** A mesh of real processes: control plane, a client and two servers, each with its sidecar, on addresses of their own. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { request } from 'undici'
+import type { ControlPlaneStatus } from '../../control-plane/admin/status.ts'
+import { Tokens } from '../../control-plane/identity/token.ts'
+import { systemClock } from '../../src/base/clock.ts'
+import { RealProcess } from './real-process.ts'
+import { eventually } from './shop.ts'
+
+export type RealWorkload = 'client' | 'server-a' | 'server-b'
+
+const workloads: readonly RealWorkload[] = ['client', 'server-a', 'server-b']
+const namespace = 'test'
+/** Ports on the address of each workload, and of the control plane. */
+const ports = { stream: 15_012, admin: 15_014, outbound: 15_001, health: 15_021, service: 8_080, app: 18_080 } as const
+
+/**
+ * Eight addresses of 127.222.0.0 to 127.253.255.255 that no other process has, for as long as process ids stay below
+ * 262,144 apart; tests that run beside this one use other second octets.
+ */
+function ownAddress(at: number): string {
+  const number = (process.pid * 8 + at) % 2 ** 21
+  return `127.${222 + (number >> 16)}.${(number >> 8) & 255}.${number & 255}`
+}
+
+export class RealMesh implements AsyncDisposable {
+  readonly folder = mkdtempSync(join(tmpdir(), 'outrigger-outage-'))
+  readonly policies = join(this.folder, 'documents', 'policies.yaml')
+  readonly controlPlane: RealProcess
+  readonly sidecars: ReadonlyMap<RealWorkload, RealProcess>
+  readonly #apps: readonly RealProcess[]
+  readonly #stateDir = join(this.folder, 'control-plane')
+
+  private constructor(policies: string) {
+    mkdirSync(join(this.folder, 'documents'))
+    writeFileSync(join(this.folder, 'documents', 'workloads.yaml'), workloadDocuments())
+    writeFileSync(this.policies, policies)
+    this.controlPlane = new RealProcess({
+      name: 'control plane',
+      program: 'src/cli/outrigger',
+      args: flags('control-plane run', {
+        file: join(this.folder, 'documents'),
+        'state-dir': this.#stateDir,
+        host: ownAddress(0),
+        'outbound-policy': 'REGISTRY_ONLY',
+      }),
+    })
+    this.sidecars = new Map(workloads.map((name) => [name, this.#sidecar(name)]))
+    this.#apps = workloads.filter((name) => name !== 'client').map((name) => this.#app(name))
+  }
+
+  /** Starts it all; resolves when every sidecar is ready. */
+  static async start(policies: string): Promise<RealMesh> {
+    const mesh = new RealMesh(policies)
+    try {
+      for (const app of mesh.#apps) app.start()
+      mesh.controlPlane.start()
+      await mesh.controlPlaneReady()
+      for (const name of workloads) {
+        await mesh.renewToken(name)
+        mesh.sidecars.get(name)!.start()
+      }
+      for (const name of workloads) await mesh.ready(name)
+      return mesh
+    } catch (error) {
+      const said = [mesh.controlPlane, ...mesh.sidecars.values()].map(({ spec, said: text }) => `${spec.name}: ${text}`)
+      await mesh[Symbol.asyncDispose]()
+      throw new Error(`the mesh did not start\n${said.join('\n')}`, { cause: error })
+    }
+  }
+
+  address(name: RealWorkload): string {
+    return ownAddress(workloads.indexOf(name) + 1)
+  }
+
+  sidecar(name: RealWorkload): RealProcess {
+    return this.sidecars.get(name)!
+  }
+
+  /** Where the client's application calls. */
+  get outbound(): { readonly host: string; readonly port: number } {
+    return { host: this.address('client'), port: ports.outbound }
+  }
+
+  /** From now on whoever starts has only what lies on disk. */
+  removeTokens(): void {
+    for (const name of workloads) rmSync(this.#tokenFile(name), { force: true })
+  }
+
+  /** Makes a join token, as `outrigger token` does. */
+  async renewToken(name: RealWorkload): Promise<void> {
+    const tokens = await Tokens.read(this.#stateDir, systemClock)
+    const token = await tokens.make({ namespace, serviceAccount: name }, 'cluster.local')
+    writeFileSync(this.#tokenFile(name), token, { mode: 0o600 })
+  }
+
+  /** State folder of a sidecar. */
+  stateDir(name: RealWorkload): string {
+    return join(this.folder, name)
+  }
+
+  async controlPlaneReady(): Promise<void> {
+    await eventually(
+      'the control plane is ready',
+      async () => {
+        this.controlPlane.checkAlive()
+        return (await ask(`http://${ownAddress(0)}:${ports.admin}/healthz`))?.status === 200
+      },
+      30_000,
+    )
+  }
+
+  async status(): Promise<ControlPlaneStatus | undefined> {
+    const answer = await ask(`http://${ownAddress(0)}:${ports.admin}/status`)
+    return answer === undefined ? undefined : (JSON.parse(answer.text) as ControlPlaneStatus)
+  }
+
+  /** Resolves when the control plane says of every sidecar that it has what it should have. */
+  async inSync(timeoutMs: number): Promise<void> {
+    await eventually(
+      'every sidecar is in sync',
+      async () => {
+        const status = await this.status()
+        return workloads.every((name) =>
+          status?.sidecars.some((it) => it.workload === `${namespace}/${name}` && it.connected && it.inSync),
+        )
+      },
+      timeoutMs,
+    )
+  }
+
+  /** What the sidecar's readiness says; undefined while nothing answers. */
+  readiness(name: RealWorkload): Promise<{ status: number; text: string } | undefined> {
+    return ask(`http://${this.address(name)}:${ports.health}/healthz/ready`)
+  }
+
+  async ready(name: RealWorkload): Promise<void> {
+    await eventually(
+      `${name} is ready`,
+      async () => {
+        this.sidecar(name).checkAlive()
+        return (await this.readiness(name))?.status === 200
+      },
+      30_000,
+    )
+  }
+
+  /** Requests that an application had so far, asked for beside the mesh. */
+  async seen(name: RealWorkload): Promise<number> {
+    return Number((await ask(`http://${this.address(name)}:${ports.app}/seen`))?.text)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([this.controlPlane, ...this.sidecars.values(), ...this.#apps].map((it) => it.end('SIGKILL')))
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+
+  #tokenFile(name: RealWorkload): string {
+    return join(this.folder, `${name}.token`)
+  }
+
+  #sidecar(name: RealWorkload): RealProcess {
+    const address = this.address(name)
+    const args = flags('proxy run', {
+      workload: `${namespace}/${name}`,
+      address,
+      'control-plane': `${ownAddress(0)}:${ports.stream}`,
+      'trust-bundle': join(this.#stateDir, 'root.pem'),
+      'token-file': this.#tokenFile(name),
+      'state-dir': this.stateDir(name),
+    })
+    if (name !== 'client') args.push('--inbound', `${address}:${ports.service}=${address}:${ports.app}`)
+    return new RealProcess({ name: `sidecar of ${name}`, program: 'src/cli/outrigger', args })
+  }
+
+  #app(name: RealWorkload): RealProcess {
+    return new RealProcess({
+      name: `application of ${name}`,
+      program: 'src/cli/outrigger-node',
+      args: [join(import.meta.dirname, 'counting-app.ts')],
+      env: { HOST: this.address(name), PORT: String(ports.app), NAME: name },
+    })
+  }
+}
+
+function workloadDocuments(): string {
+  const pods = workloads.map(
+    (name) => `apiVersion: v1
+kind: Pod
+metadata: { name: ${name}, namespace: ${namespace}, labels: { app: ${name}, outrigger.dev/inject: "true" } }
+spec: { serviceAccountName: ${name} }
+`,
+  )
+  const endpoints = [1, 2].map(
+    (at) => `  - { addresses: [${ownAddress(at + 1)}], targetRef: { kind: Pod, name: ${workloads[at]} } }`,
+  )
+  return [
+    `apiVersion: v1\nkind: Namespace\nmetadata: { name: ${namespace} }\n`,
+    ...pods,
+    `apiVersion: v1
+kind: Service
+metadata: { name: server, namespace: ${namespace} }
+spec: { ports: [{ name: http, port: ${ports.service} }] }
+`,
+    `apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: { name: server, namespace: ${namespace}, labels: { kubernetes.io/service-name: server } }
+addressType: IPv4
+ports: [{ name: http, port: ${ports.service} }]
+endpoints:
+${endpoints.join('\n')}
+`,
+  ].join('---\n')
+}
+
+function flags(command: string, values: Readonly<Record<string, string>>): string[] {
+  return [...command.split(' '), ...Object.entries(values).flatMap(([name, value]) => [`--${name}`, value])]
+}
+
+async function ask(url: string): Promise<{ status: number; text: string } | undefined> {
+  try {
+    // No connection outlives its answer: the process at the other end may be killed at any time.
+    const { statusCode, body } = await request(url, { reset: true, headersTimeout: 2_000, bodyTimeout: 2_000 })
+    return { status: statusCode, text: await body.text() }
+  } catch {
+    return undefined
+  }
+}
