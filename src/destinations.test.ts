@@ -83,16 +83,15 @@ describe('destinations', () => {
     assert.equal(port(await pending), 80)
   })
 
-  it('invented names are forgotten, during an outage too; what is called is not', async () => {
+  it('invented names are forgotten, during an outage too; what is called is not', () => {
     for (const silent of [false, true]) {
-      const clock = new FakeClock()
-      const { source, destinations } = setup(clock)
+      const { source, destinations } = setup()
       source.setService('one', spec)
-      destinations.service('test/one')
+      void destinations.service('test/one')
       source.silent = silent
-      const lookups: unknown[] = []
       for (let i = 0; i < 12_000; i++) {
-        lookups.push(destinations.service(`test/invented-${i}`), destinations.address(`192.0.2.1:${i}`))
+        void destinations.service(`test/invented-${i}`)
+        void destinations.address(`192.0.2.1:${i}`)
       }
       assert.ok(source.watched.length < 10_100, `${source.watched.length} names are watched`)
       assert.equal(port(destinations.service('test/one') as ServiceEntry), 80)
@@ -100,18 +99,15 @@ describe('destinations', () => {
       assert.equal(port(destinations.service('test/one') as ServiceEntry), 81)
       destinations.close()
       assert.equal(source.watched.length, 0)
-      const settled = Promise.allSettled(lookups)
-      await clock.advance(2_000)
-      await settled
     }
   })
 
   it('the endpoints of a service in use stay watched, whatever clients invent', () => {
     const { source, destinations } = setup()
-    for (let i = 0; i < 11_000; i++) destinations.service(`test/invented-${i}`)
+    for (let i = 0; i < 11_000; i++) void destinations.service(`test/invented-${i}`)
     source.setService('one', spec)
     source.remove('endpoints/test/one')
-    destinations.service('test/one')
+    void destinations.service('test/one')
     assert.ok(source.watched.includes('endpoints/test/one'))
   })
 })

@@ -75,29 +75,28 @@ function backendConflicts(model: MeshModel): Problem[] {
 
 /** Of two policies that hold equally closely for one workload the older is in force. */
 function scopeConflicts(model: MeshModel, policies: readonly Scoped[]): Problem[] {
-  const problems = new Map<string, Problem>()
-  const enforced = policies.filter((policy) => policy.value.spec.mode === 'Enforce')
-  for (const [at, loser] of enforced.entries()) {
-    for (const winner of enforced.slice(0, at)) {
-      const shared = winner.namespace === loser.namespace ? sharedReach(model, winner, loser) : undefined
-      if (shared === undefined || problems.has(documentKey(loser))) continue
-      const path = loser.value.spec.selector === undefined ? ['spec'] : ['spec', 'selector']
-      problems.set(documentKey(loser), conflicted(loser, path, winner, shared))
+  const problems: Problem[] = []
+  // Whom or what a policy holds for -> the first that does. One pass: a mesh may have thousands of policies and Pods.
+  const holders = new Map<string, Scoped>()
+  for (const policy of policies) {
+    if (policy.value.spec.mode !== 'Enforce') continue
+    const reach = reachOf(model, policy)
+    const shared = reach.find((held) => holders.has(held))
+    if (shared !== undefined) {
+      const path = policy.value.spec.selector === undefined ? ['spec'] : ['spec', 'selector']
+      problems.push(conflicted(policy, path, holders.get(shared)!, shared))
     }
+    for (const held of reach) if (!holders.has(held)) holders.set(held, policy)
   }
-  return [...problems.values()]
+  return problems
 }
 
-function sharedReach(model: MeshModel, a: Scoped, b: Scoped): string | undefined {
-  const left = a.value.spec.selector?.matchLabels
-  const right = b.value.spec.selector?.matchLabels
-  if (left === undefined && right === undefined) {
-    return a.namespace === rootNamespace ? 'the mesh' : `namespace ${a.namespace}`
-  }
-  if (left === undefined || right === undefined) return undefined
-  const pods = new Set(selectPods(model.index, a.namespace, left))
-  const pod = selectPods(model.index, b.namespace, right).find((one) => pods.has(one))
-  return pod === undefined ? undefined : `Pod ${objectKey(pod)}`
+/** In the words of a problem, which are as good as a key. */
+function reachOf(model: MeshModel, policy: Scoped): string[] {
+  const labels = policy.value.spec.selector?.matchLabels
+  if (labels !== undefined)
+    return selectPods(model.index, policy.namespace, labels).map((pod) => `Pod ${objectKey(pod)}`)
+  return [policy.namespace === rootNamespace ? 'the mesh' : `namespace ${policy.namespace}`]
 }
 
 function conflicted(loser: Document, path: readonly (string | number)[], winner: Document, target: string): Problem {
