@@ -75,14 +75,32 @@ describe('options of the sidecar', () => {
 
   it('put every listener on --address, of either family', () => {
     const options = parseProxyOptions([...needed, '--address', '::1'], {})
-    for (const at of [options.outbound[0], options.admin, options.metrics, options.health]) assert.equal(at?.host, '::1')
+    for (const at of [options.outbound[0], options.admin, options.metrics, options.health])
+      assert.equal(at?.host, '::1')
   })
 
   it('report every problem at once, each with its flag and variable', () => {
     const found = problems([
-      ...['--workload', 'web-0', '--capture', 'magic', '--outbound', 'nowhere', '--inbound', '127.0.0.1:80'],
-      ...['--upstream', '127.0.0.1:80=orders', '--drain-timeout', '30', '--token-fd', 'x', '--control-plane', 'cp'],
-      ...['--log-level', 'loud', '--access-log', 'xml'],
+      '--workload',
+      'web-0',
+      '--capture',
+      'magic',
+      '--outbound',
+      'nowhere',
+      '--inbound',
+      '127.0.0.1:80',
+      '--upstream',
+      '127.0.0.1:80=orders',
+      '--drain-timeout',
+      '30',
+      '--token-fd',
+      'x',
+      '--control-plane',
+      'cp',
+      '--log-level',
+      'loud',
+      '--access-log',
+      'xml',
     ])
     for (const [flag, text] of [
       ['workload', /expected NAMESPACE\/NAME, got 'web-0'/],

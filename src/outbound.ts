@@ -41,6 +41,17 @@ type Target =
   | { readonly is: 'endpoint'; readonly to: Destination; readonly service: string; readonly workload: string }
   | { readonly is: 'unknown'; readonly host: string; readonly port: number }
 
+/** What an authority names, read once; `target` as it was last made. */
+interface Named {
+  /** "ns/name"; '' if it cannot be the name of a Service. */
+  readonly service: string
+  readonly port: number
+  target: (Target & { readonly is: 'service' }) | undefined
+}
+
+/** Authorities whose reading is kept. */
+const namedMax = 1_000
+
 /** Asked for every request: policy changes while a connection is kept. */
 type Resolve = () => Target | Promise<Target>
 
@@ -49,6 +60,7 @@ export class Outbound {
   readonly #runtime: Runtime
   readonly #parts: OutboundParts
   readonly #outside: Outside
+  readonly #named = new Map<string, Named>()
   /** Connections that are for one destination; their requests do not choose by authority (Gateway API mesh rule). */
   readonly #fixed = new WeakMap<Downstream, Resolve>()
 
@@ -56,6 +68,7 @@ export class Outbound {
     this.#runtime = runtime
     this.#parts = parts
     const { clock, telemetry, by } = runtime
+    runtime.mesh.subscribe(() => this.#named.clear())
     this.#outside = new Outside({ clock, ownPorts: parts.ownPorts })
     const log = { error: (fields: object, message: string) => runtime.log.error(message, { ...fields }) }
     this.http = new Http1Server({
@@ -275,14 +288,27 @@ export class Outbound {
   }
 
   #byAuthority(authority: string): Target | Promise<Target> {
+    const named = this.#named.get(authority) ?? this.#name(authority)
+    if (named.service === '') return unknownTarget(authority)
+    const entry = this.#parts.destinations.service(named.service)
+    return entry instanceof Promise
+      ? entry.then((found) => serviceTarget(authority, named, found))
+      : serviceTarget(authority, named, entry)
+  }
+
+  #name(authority: string): Named {
     const { mesh, options } = this.#runtime
     const scope = { namespace: options.namespace, clusterDomain: mesh.current?.clusterDomain || 'cluster.local' }
     const name = serviceOf(authority, scope)
-    if (name === undefined) return unknownTarget(authority)
-    const entry = this.#parts.destinations.service(`${name.namespace}/${name.name}`)
-    const made = (found: ServiceEntry | undefined): Target =>
-      found === undefined ? unknownTarget(authority) : { is: 'service', entry: found, port: name.port }
-    return entry instanceof Promise ? entry.then(made) : made(entry)
+    const named: Named = {
+      service: name === undefined ? '' : `${name.namespace}/${name.name}`,
+      port: name?.port ?? 0,
+      target: undefined,
+    }
+    // All at once: a client that invents names costs others a microsecond each, and no list has to be kept.
+    if (this.#named.size >= namedMax) this.#named.clear()
+    this.#named.set(authority, named)
+    return named
   }
 
   async #connect(exchange: Exchange, target: Target): Promise<Response> {
@@ -339,6 +365,12 @@ function hasPort(entry: ServiceEntry, port: number): boolean {
 function declaredProtocol(target: Target): Protocol {
   if (target.is !== 'service') return Protocol.UNSPECIFIED
   return target.entry.message.ports.find((port) => port.port === target.port)?.protocol ?? Protocol.UNSPECIFIED
+}
+
+function serviceTarget(authority: string, named: Named, entry: ServiceEntry | undefined): Target {
+  if (entry === undefined) return unknownTarget(authority)
+  if (named.target?.entry !== entry) named.target = { is: 'service', entry, port: named.port }
+  return named.target
 }
 
 function unknownTarget(authority: string): Target {

@@ -3,7 +3,7 @@ import type { Document, DocumentOf } from '../../src/api/documents/document.ts'
 import { type Problem, problemAt } from '../../src/api/documents/problem.ts'
 import { durationMs } from '../../src/api/policy/duration.ts'
 import { dangling } from './dangling.ts'
-import { documentKey, objectKey } from './document-key.ts'
+import { objectKey } from './document-key.ts'
 import type { MeshModel } from './mesh-model.ts'
 import { rootNamespace, selectPods } from './selection.ts'
 

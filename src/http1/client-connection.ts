@@ -458,7 +458,7 @@ export class ClientConnection implements PayloadSink {
   #endOfStream(): void {
     const decoder = this.#decoder
     this.#reusable = false
-    if (decoder !== undefined && decoder.close()) this.#bodyEnded(false)
+    if (decoder?.close() === true) this.#bodyEnded(false)
     else this.#abort(new MeshError('UPSTREAM_RESET', 'upstream closed in the middle of its response'))
   }
 

@@ -14,7 +14,10 @@ const fromMesh: FieldRules = { ...rules, dropReserved: false }
 
 const parse = (lines: string, by: FieldRules = rules): Fields => parseFields(`${lines}\r\n`, 0, lines.length, by)
 const refuses = (lines: string, code: string, by?: FieldRules): void =>
-  assert.throws(() => parse(lines, by), (error) => error instanceof MeshError && error.code === code)
+  assert.throws(
+    () => parse(lines, by),
+    (error) => error instanceof MeshError && error.code === code,
+  )
 
 describe('field lines', () => {
   for (const [lines, wanted] of [
@@ -36,7 +39,10 @@ describe('field lines', () => {
     ['HTTP2-Settings: x\r\nUpgrade: h2c\r\nExpect: y\r\nHost: z\r\n', []],
     // Ours, in any case; and what says who the peer is.
     ['X-Outrigger-Reason: x\r\nx-OUTRIGGER-attempt: 2\r\nX-Forwarded-Client-Cert: By=me\r\n', []],
-    ['X-Outrigge: kept\r\nX-Forwarded-Client-Cerx: kept\r\n', ['X-Outrigge', 'kept', 'X-Forwarded-Client-Cerx', 'kept']],
+    [
+      'X-Outrigge: kept\r\nX-Forwarded-Client-Cerx: kept\r\n',
+      ['X-Outrigge', 'kept', 'X-Forwarded-Client-Cerx', 'kept'],
+    ],
   ] as const) {
     it(`${JSON.stringify(lines)} is ${JSON.stringify(wanted)}`, () => assert.deepEqual(parse(lines).headers, wanted))
   }
@@ -89,12 +95,7 @@ describe('field lines', () => {
 
   it('that are ours pass from a peer that proved itself', () => {
     const lines = 'x-outrigger-attempt: 2\r\nx-forwarded-client-cert: By=peer\r\n'
-    assert.deepEqual(parse(lines, fromMesh).headers, [
-      'x-outrigger-attempt',
-      '2',
-      'x-forwarded-client-cert',
-      'By=peer',
-    ])
+    assert.deepEqual(parse(lines, fromMesh).headers, ['x-outrigger-attempt', '2', 'x-forwarded-client-cert', 'By=peer'])
     refuses('x_outrigger_attempt: 2\r\n', 'BAD_REQUEST', fromMesh)
   })
 

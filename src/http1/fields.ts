@@ -92,8 +92,7 @@ function takeSpecial(fields: Fields, name: string, value: string, rules: FieldRu
       return name.toLowerCase() === 'te'
     case 4:
       if (name.toLowerCase() !== 'host') return false
-      if (fields.host !== undefined)
-        throw new MeshError(rules.malformed, 'more than one Host field (RFC 9112 section 3.2)')
+      if (fields.host !== undefined) throw new MeshError(rules.malformed, 'more than one Host field (RFC 9112 3.2)')
       fields.host = value
       return true
     case 6:
@@ -181,7 +180,8 @@ function takeContentLength(fields: Fields, value: string, rules: FieldRules): vo
 
 function takeConnection(fields: Fields, value: string, rules: FieldRules): void {
   for (const part of value.split(',')) {
-    const option = part.trim().toLowerCase()
+    // OWS only: trim() would take a no-break space too, which others read as part of the name.
+    const option = part.replace(/^[ \t]+|[ \t]+$/g, '').toLowerCase()
     switch (option) {
       case '':
       case 'te':

@@ -94,9 +94,29 @@ describe('a chunked body', () => {
   }
 
   for (const bytes of [
-    ...['\r\n', ' 3\r\nabc', '3 \r\nabc', '+3\r\n', '-3\r\n', '0x3\r\n', '3_0\r\n', 'g\r\n', '3\nabc', '3\rabc', '\xb2\r\n'],
-    ...['3\r\nabcd', '3\r\nabc\n0\r\n', '3\r\nabc\r0\r\n', '3\r\nabc0\r\n', '10000000000000\r\n', '3;a\nb\r\n', '3;a\0\r\n'],
-    ...['0\r\nX Sum: 1\r\n\r\n', '0\r\nX: 1\n\r\n', '0\r\n\n', '0\r\n X: 1\r\n\r\n', '0\r\nTransfer-Encoding: x\r\n\r\n'],
+    '\r\n',
+    ' 3\r\nabc',
+    '3 \r\nabc',
+    '+3\r\n',
+    '-3\r\n',
+    '0x3\r\n',
+    '3_0\r\n',
+    'g\r\n',
+    '3\nabc',
+    '3\rabc',
+    '\xb2\r\n',
+    '3\r\nabcd',
+    '3\r\nabc\n0\r\n',
+    '3\r\nabc\r0\r\n',
+    '3\r\nabc0\r\n',
+    '10000000000000\r\n',
+    '3;a\nb\r\n',
+    '3;a\0\r\n',
+    '0\r\nX Sum: 1\r\n\r\n',
+    '0\r\nX: 1\n\r\n',
+    '0\r\n\n',
+    '0\r\n X: 1\r\n\r\n',
+    '0\r\nTransfer-Encoding: x\r\n\r\n',
   ]) {
     it(`${JSON.stringify(bytes)} is malformed, cut anywhere`, () => {
       for (let at = 0; at <= bytes.length; at++) {
@@ -130,7 +150,14 @@ describe('a chunked body', () => {
   it('gives back any content from any chunks and any cuts', () => {
     fc.assert(
       fc.property(
-        fc.array(fc.string({ unit: fc.integer({ min: 0, max: 255 }).map((c) => String.fromCharCode(c)), minLength: 1, maxLength: 40 }), { maxLength: 6 }),
+        fc.array(
+          fc.string({
+            unit: fc.integer({ min: 0, max: 255 }).map((c) => String.fromCharCode(c)),
+            minLength: 1,
+            maxLength: 40,
+          }),
+          { maxLength: 6 },
+        ),
         fc.array(fc.nat(400), { maxLength: 8 }),
         (chunks, cuts) => {
           const bytes = `${chunks.map((chunk) => `${chunk.length.toString(16)}\r\n${chunk}\r\n`).join('')}0\r\n\r\n`

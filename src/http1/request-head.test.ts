@@ -146,8 +146,34 @@ describe('checkAuthority', () => {
     it(`${text} is ${wanted}`, () => assert.equal(checkAuthority(text), wanted))
   }
   for (const text of [
-    ...['', ':80', 'a:', 'a:x', 'a:65536', 'a:123456', 'a:1:2', 'a b', 'a/b', 'a?b', 'a#b', 'u@a', 'a,b', 'a%41', 'a\\b'],
-    ...['[', '[]', '[::1', '[::1]x', '[::1]:', '[g::1]', '[::1%eth0]', '::1', '\xe9', 'a\0', "a'b", '*', `${'a'.repeat(262)}`],
+    '',
+    ':80',
+    'a:',
+    'a:x',
+    'a:65536',
+    'a:123456',
+    'a:1:2',
+    'a b',
+    'a/b',
+    'a?b',
+    'a#b',
+    'u@a',
+    'a,b',
+    'a%41',
+    'a\\b',
+    '[',
+    '[]',
+    '[::1',
+    '[::1]x',
+    '[::1]:',
+    '[g::1]',
+    '[::1%eth0]',
+    '::1',
+    '\xe9',
+    'a\0',
+    "a'b",
+    '*',
+    `${'a'.repeat(262)}`,
   ]) {
     it(`${JSON.stringify(text).slice(0, 40)} is refused`, () => throws(() => checkAuthority(text), 'BAD_REQUEST'))
   }

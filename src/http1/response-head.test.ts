@@ -26,11 +26,24 @@ describe('status line', () => {
     })
   }
   for (const line of [
-    ...['HTTP/2.0 200 OK', 'http/1.1 200 OK', 'HTTP/1.1  200 OK', 'HTTP/1.1 20 OK', 'HTTP/1.1 2000 OK', 'ICY 200 OK'],
-    ...['HTTP/1.1 099 X', 'HTTP/1.1 2x0 OK', 'HTTP/1.1 200\tOK', 'HTTP/1.1 200 O\rK', 'HTTP/1.1 200 O\0K', 'HTTP/1.1'],
+    'HTTP/2.0 200 OK',
+    'http/1.1 200 OK',
+    'HTTP/1.1  200 OK',
+    'HTTP/1.1 20 OK',
+    'HTTP/1.1 2000 OK',
+    'ICY 200 OK',
+    'HTTP/1.1 099 X',
+    'HTTP/1.1 2x0 OK',
+    'HTTP/1.1 200\tOK',
+    'HTTP/1.1 200 O\rK',
+    'HTTP/1.1 200 O\0K',
+    'HTTP/1.1',
   ]) {
     it(`${JSON.stringify(line)} is refused`, () =>
-      assert.throws(() => parse(line), (error) => error instanceof MeshError && error.code === 'UPSTREAM_PROTOCOL'))
+      assert.throws(
+        () => parse(line),
+        (error) => error instanceof MeshError && error.code === 'UPSTREAM_PROTOCOL',
+      ))
   }
 })
 

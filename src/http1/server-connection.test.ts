@@ -108,8 +108,14 @@ function setup() {
       new Promise((resolve, reject) => {
         const call: Call = {
           exchange,
-          answer: (response) => (resolve(response), settle()),
-          fail: (error) => (reject(error), settle()),
+          answer: (response) => {
+            resolve(response)
+            return settle()
+          },
+          fail: (error) => {
+            reject(error)
+            return settle()
+          },
           completion: undefined,
         }
         exchange.onComplete = (completion) => {
@@ -141,7 +147,8 @@ function setup() {
 }
 
 const get = (fields = ''): string => `GET / HTTP/1.1\r\nHost: a\r\n${fields}\r\n`
-const post = (length: number, fields = ''): string => `POST / HTTP/1.1\r\nHost: a\r\n${fields}Content-Length: ${length}\r\n\r\n`
+const post = (length: number, fields = ''): string =>
+  `POST / HTTP/1.1\r\nHost: a\r\n${fields}Content-Length: ${length}\r\n\r\n`
 const answered = (text = 'ok'): Response => new Response(200, 'OK', [], textBody(text))
 
 describe('a client connection that is closing', () => {

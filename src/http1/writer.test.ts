@@ -116,7 +116,7 @@ describe('BodyWriter', () => {
       // The next read of any connection.
       readBuffer.fill('y')
       assert.doesNotMatch(sink.text, /y/)
-      assert.equal(sink.text.match(/x/g)?.length ?? 0, sink.text.length - sink.text.replaceAll('x', '').length)
+      assert.equal(sink.text.split('x').length - 1, size)
     })
   }
 

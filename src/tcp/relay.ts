@@ -190,5 +190,9 @@ class Flow {
 
   readonly #onError = (error: Error): void => this.#relay.sideFailed(this, error)
 
-  readonly #onClose = (): void => this.#relay.sideFailed(this, undefined)
+  readonly #onClose = (): void => {
+    // Closed after both its ends is no breaking off: the other side may still be reading what it sent.
+    if (this.ended && this.from.writableFinished && this.from.errored == null) return
+    this.#relay.sideFailed(this, undefined)
+  }
 }

@@ -302,6 +302,18 @@ describe('a pool', () => {
     assert.deepEqual(pool.size, { open: 0, idle: 0, active: 0, waiting: 0 })
   })
 
+  it('takes no body over TLS that only the end of the connection would end', async () => {
+    for (const encrypted of [true, false]) {
+      const { dialer, send, results } = setup()
+      send()
+      if (encrypted) Object.assign(dialer.dials[0]!.socket, { encrypted })
+      await dialer.dials[0]!.connect()
+      dialer.dials[0]!.socket.receive('HTTP/1.1 200 OK\r\n\r\nabc')
+      await settle()
+      assert.deepEqual(results, [encrypted ? 'UPSTREAM_PROTOCOL' : '200'])
+    }
+  })
+
   it('closing refuses who waits, lets who is under way end, and takes nobody new', async () => {
     const { dialer, pool, send, results } = setup({ connectionsMax: 1 })
     send()

@@ -431,6 +431,36 @@ export const vectors: readonly Vector[] = [
     verdict: 400,
     rule: 'ours',
   },
+  {
+    row: 10,
+    name: 'Connection of a trailing no-break space',
+    bytes: get(`${host}Connection: close\xa0\r\n`),
+    verdict: 400,
+    rule: '9110 7.6.1',
+  },
+  {
+    row: 10,
+    name: 'who the peer is, said by the peer',
+    bytes: get(`${host}X-Forwarded-Client-Cert: By=spiffe://a;URI=spiffe://b\r\n`),
+    verdict: 'served',
+    rule: 'ours',
+    never: /x-forwarded-client-cert|spiffe/i,
+  },
+  {
+    row: 10,
+    name: 'underscore twin of who the peer is',
+    bytes: get(`${host}X_Forwarded-Client_Cert: URI=spiffe://b\r\n`),
+    verdict: 400,
+    rule: 'ours',
+  },
+  {
+    row: 10,
+    name: 'names that mean something to JavaScript',
+    bytes: get(`${host}__proto__: 1\r\nconstructor: 2\r\ntoString: 3\r\n`),
+    verdict: 'served',
+    rule: '9110 5.1',
+    must: /__proto__: 1\r\nconstructor: 2\r\ntoString: 3\r\n/,
+  },
   // 11. h2c.
   {
     row: 11,
@@ -465,6 +495,22 @@ export const vectors: readonly Vector[] = [
     bytes: `CONNECT app.test:443 HTTP/1.1\r\n${host}\r\n`,
     verdict: 405,
     rule: '9110 9.3.6',
+  },
+  {
+    row: 12,
+    name: 'Upgrade to two protocols is dropped',
+    bytes: get(`${host}Connection: upgrade\r\nUpgrade: websocket, h2c\r\n`),
+    verdict: 'served',
+    rule: '9113 3.1',
+    never: /upgrade|h2c/i,
+  },
+  {
+    row: 12,
+    name: 'Upgrade in HTTP/1.0 is dropped',
+    bytes: `GET / HTTP/1.0\r\n${host}Connection: upgrade\r\nUpgrade: websocket\r\n\r\n`,
+    verdict: 'served',
+    rule: '9110 7.8',
+    never: /upgrade/i,
   },
   // 13. Trailers.
   {

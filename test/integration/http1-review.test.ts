@@ -435,6 +435,34 @@ describe('upgrades', () => {
   })
 })
 
+describe('a response body that nobody takes yet', () => {
+  it('is kept apart from what other connections read meanwhile', async () => {
+    const size = 40_000
+    await using up = await startUpstream((socket) => {
+      socket.once('data', (chunk) => {
+        const letter = /GET \/(.)/.exec(chunk.toString('latin1'))![1]!
+        socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n${letter.repeat(size)}`)
+      })
+    })
+    let waiting = 0
+    await using relay = await startRelay(up.port, {
+      layer: (next) => async (exchange) => {
+        const response = await next(exchange)
+        waiting++
+        // Until every body has gone through the one read buffer.
+        await eventually(() => waiting === 8, 'all heads are here')
+        return response
+      },
+    })
+    const all = await Promise.all(
+      Array.from('abcdefgh', (letter) => sendRaw(relay, get(`/${letter}`), new RegExp(`${letter}{${size}}$`))),
+    )
+    for (const [i, { text }] of all.entries()) {
+      assert.equal(text.slice(-size), 'abcdefgh'[i]!.repeat(size))
+    }
+  })
+})
+
 describe('an exchange that is over', () => {
   it('is not sent', async () => {
     await using recorder = await startRecorder()
