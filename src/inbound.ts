@@ -121,7 +121,7 @@ export class Inbound {
   /** Redirect capture: the original destination is the application's own address and port. */
   acceptCaptured(socket: Socket, original: OriginalDestination): void {
     const destination = original(socket)
-    const loop = this.#runtime.guard.check(socket, destination)
+    const loop = this.#runtime.guard.check(socket, destination, 'inbound')
     if (loop !== undefined || destination === undefined) {
       this.#runtime.log.warn(`inbound connection dropped: loop (${loop ?? 'direct'})`, {
         'source.ip': socket.remoteAddress,

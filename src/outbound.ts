@@ -112,7 +112,7 @@ export class Outbound {
   /** Redirect capture: the kernel knows where the application meant to go. */
   acceptCaptured(socket: Socket, original: OriginalDestination): void {
     const destination = original(socket)
-    const loop = this.#runtime.guard.check(socket, destination)
+    const loop = this.#runtime.guard.check(socket, destination, 'outbound')
     if (loop !== undefined || destination === undefined) {
       this.#runtime.log.warn(`outbound connection dropped: loop (${loop ?? 'direct'})`, {
         'source.ip': socket.remoteAddress,

@@ -52,7 +52,7 @@ for (const [name, socket, destination, expected] of rows) {
   test(`${expected ?? 'passes'}: ${name}`, () => {
     const guard = new LoopGuard([15001])
     guard.addPort(15006)
-    assert.equal(guard.check(socket, destination), expected)
+    assert.equal(guard.check(socket, destination, 'outbound'), expected)
     const counts = { direct: 0, 'own-listener': 0, 'own-socket': 0 }
     if (expected !== undefined) counts[expected] = 1
     assert.deepEqual(guard.found, counts)
@@ -70,7 +70,7 @@ for (const host of ['127.0.0.1', '::1']) {
       const client = connect(port, host)
       guard.track(client)
       const [socket] = (await once(server, 'connection')) as [Socket]
-      found.push(guard.check(socket, { address: '10.0.0.2', port: 80 }))
+      found.push(guard.check(socket, { address: '10.0.0.2', port: 80 }, 'outbound'))
       client.destroy()
       socket.destroy()
       await once(client, 'close')
@@ -79,12 +79,33 @@ for (const host of ['127.0.0.1', '::1']) {
     assert.equal(guard.dialled, 0, 'forgotten when they close')
     const stranger = connect(port, host)
     const [socket] = (await once(server, 'connection')) as [Socket]
-    assert.equal(guard.check(socket, { address: '10.0.0.2', port: 80 }), undefined)
+    assert.equal(guard.check(socket, { address: '10.0.0.2', port: 80 }, 'outbound'), undefined)
     stranger.destroy()
     socket.destroy()
     server.close()
   })
 }
+
+test('inbound, our own connection is a call to ourselves, unless it is the delivery to the application', async () => {
+  const guard = new LoopGuard([])
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  const destination = { address: '10.0.0.2', port: 80 }
+  for (const [localAddress, expected] of [
+    ['127.0.0.1', undefined],
+    ['127.0.0.6', 'own-socket'],
+  ] as const) {
+    const client = connect({ port, host: '127.0.0.1', localAddress })
+    guard.track(client)
+    const [socket] = (await once(server, 'connection')) as [Socket]
+    assert.equal(guard.check(socket, destination, 'inbound'), expected)
+    assert.equal(guard.check(socket, destination, 'outbound'), 'own-socket')
+    client.destroy()
+    socket.destroy()
+  }
+  server.close()
+})
 
 test('a connection that is open already can be tracked; one that failed leaves nothing', async () => {
   const guard = new LoopGuard([])

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { networkInterfaces } from 'node:os'
+import { deliverySource } from './capture-rules.ts'
 import type { Destination } from './original-destination.ts'
 
 /**
@@ -56,15 +57,20 @@ export class LoopGuard {
     }
   }
 
-  /** Undefined: go on. `destination`: its original destination, as `OriginalDestination` found it. */
-  check(socket: Socket, destination: Destination | undefined): Loop | undefined {
-    const loop = this.#look(socket, destination)
+  /**
+   * Undefined: go on. `destination`: its original destination, as `OriginalDestination` found it. `direction`: of the
+   * listener that accepted it.
+   */
+  check(socket: Socket, destination: Destination | undefined, direction: 'outbound' | 'inbound'): Loop | undefined {
+    const loop = this.#look(socket, destination, direction)
     if (loop !== undefined) this.found[loop]++
     return loop
   }
 
-  #look(socket: Socket, destination: Destination | undefined): Loop | undefined {
-    if (this.#dialled.has(endKey(socket.remoteAddress, socket.remotePort))) return 'own-socket'
+  #look(socket: Socket, destination: Destination | undefined, direction: 'outbound' | 'inbound'): Loop | undefined {
+    // Inbound, a connection of our own is an application that calls its own Service, unless it is the delivery to it.
+    const own = this.#dialled.has(endKey(socket.remoteAddress, socket.remotePort))
+    if (own && (direction === 'outbound' || isDelivery(socket.remoteAddress))) return 'own-socket'
     if (destination === undefined) return 'direct'
     if (!this.#ports.has(destination.port)) return undefined
     if (destination.port === socket.localPort && destination.address === plainAddress(socket.localAddress)) {
@@ -76,6 +82,10 @@ export class LoopGuard {
 
 function endKey(address: string | undefined, port: number | undefined): string {
   return `${plainAddress(address)} ${port}`
+}
+
+function isDelivery(address: string | undefined): boolean {
+  return Object.values(deliverySource).includes(plainAddress(address))
 }
 
 /** v4-mapped addresses of dual-stack sockets as plain IPv4. */

@@ -33,7 +33,7 @@ console.log('ready')
 
 async function serve(name: 'inbound' | 'outbound', socket: Socket): Promise<void> {
   const destination = originalDestination(socket)
-  const loop = guard.check(socket, destination)
+  const loop = guard.check(socket, destination, name)
   if (loop !== undefined || destination === undefined) {
     console.log(JSON.stringify({ name, loop }))
     socket.resetAndDestroy()
