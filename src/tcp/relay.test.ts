@@ -61,6 +61,28 @@ test('one byte each way, and the ends', async () => {
   assert.deepEqual(await result, { end: 'closed', bytesAToB: 1, bytesBToA: 1, error: undefined })
 })
 
+test('a reader that is slow gets all of it from a peer that has closed as it should', async () => {
+  // Several sizes: what fits into which buffer decides when the sender's socket closes.
+  for (const bytes of [500_000, 2_000_000, 5_400_000, 9_000_000]) {
+    const { left, right, result } = await rig()
+    left.pause()
+    left.end()
+    right.resume()
+    await once(right, 'end')
+    right.end(Buffer.alloc(bytes, 'x'))
+    let read = 0
+    left.on('data', (chunk: Buffer) => {
+      read += chunk.length
+      left.pause()
+      setImmediate(() => left.resume())
+    })
+    left.resume()
+    await once(left, 'end')
+    assert.equal(read, bytes)
+    assert.equal((await result).end, 'closed')
+  }
+})
+
 test('after a half-close the other way stays open as long as it likes', async () => {
   const { left, right, result } = await rig()
   left.end()
