@@ -30,8 +30,7 @@ export interface LogOptions {
 /** Lines in ECS shape (`json`, for Elasticsearch and Loki) or for people (`text`). */
 export function createLog(options: LogOptions): Log {
   const write = options.write ?? stderrWriter()
-  if (options.format === 'text') return new TextLog(options.clock, options.level, write, '')
-  return new EcsLog(options, write, '')
+  return new LineLog(options, write, options.format === 'text' ? textLine : ecsLine, '')
 }
 
 /** Says nothing. */
@@ -42,17 +41,18 @@ export function messageOf(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).replaceAll(/\s*[\r\n]+\s*/g, ' ')
 }
 
-/**
- * One JSON object a line. Written here rather than by pino, whose writer (sonic-boom) is used: pino itself costs
- * every sidecar 4 to 8 MB for the few lines that it logs (README, memory).
- */
-class EcsLog implements Log {
+/** Makes one line of an event; without its end. */
+type Format = (options: LogOptions, name: string, level: LogLevel, message: string, fields: LogFields) => string
+
+class LineLog implements Log {
   readonly #options: LogOptions
   readonly #write: (line: string) => void
+  readonly #format: Format
   readonly #name: string
-  constructor(options: LogOptions, write: (line: string) => void, name: string) {
+  constructor(options: LogOptions, write: (line: string) => void, format: Format, name: string) {
     this.#options = options
     this.#write = write
+    this.#format = format
     this.#name = name
   }
   debug(message: string, fields?: LogFields): void {
@@ -68,24 +68,34 @@ class EcsLog implements Log {
     this.#line('error', message, fields)
   }
   named(name: string): Log {
-    return new EcsLog(this.#options, this.#write, name)
+    return new LineLog(this.#options, this.#write, this.#format, name)
   }
 
   #line(level: LogLevel, message: string, fields: LogFields = {}): void {
-    const { clock, service } = this.#options
     if (rank[level] < rank[this.#options.level]) return
-    const line = {
+    this.#write(`${this.#format(this.#options, this.#name, level, message, fields)}\n`)
+  }
+}
+
+const rank = { debug: 0, info: 1, warn: 2, error: 3 } as const
+
+/**
+ * One JSON object. Written here rather than by pino, whose writer (sonic-boom) is used: pino itself costs every
+ * sidecar 4 to 8 MB for the few lines that it logs.
+ */
+const ecsLine: Format = ({ clock, service }, name, level, message, fields) =>
+  JSON.stringify(
+    {
       'log.level': level,
       '@timestamp': new Date(clock.wall()).toISOString(),
       'ecs.version': '8.17.0',
       'service.name': service,
-      ...(this.#name === '' ? {} : { 'log.logger': this.#name }),
+      ...(name === '' ? {} : { 'log.logger': name }),
       ...ecs(fields),
       message,
-    }
-    this.#write(`${JSON.stringify(line, plain)}\n`)
-  }
-}
+    },
+    plain,
+  )
 
 function plain(_key: string, value: unknown): unknown {
   return typeof value === 'bigint' ? value.toString() : value
@@ -102,44 +112,13 @@ function ecs(fields: LogFields): LogFields {
   return facts
 }
 
-const rank = { debug: 0, info: 1, warn: 2, error: 3 } as const
-
-class TextLog implements Log {
-  readonly #clock: Clock
-  readonly #level: LogLevel
-  readonly #write: (line: string) => void
-  readonly #name: string
-  constructor(clock: Clock, level: LogLevel, write: (line: string) => void, name: string) {
-    this.#clock = clock
-    this.#level = level
-    this.#write = write
-    this.#name = name
+const textLine: Format = ({ clock }, name, level, message, fields) => {
+  const time = new Date(clock.wall()).toISOString().slice(11, 23)
+  let line = `${time} ${level.padEnd(5)} ${name === '' ? '' : `${name}: `}${message}`
+  for (const [key, value] of Object.entries(fields)) {
+    if (value !== undefined) line += ` ${key}=${printed(value)}`
   }
-  debug(message: string, fields?: LogFields): void {
-    this.#line('debug', message, fields)
-  }
-  info(message: string, fields?: LogFields): void {
-    this.#line('info', message, fields)
-  }
-  warn(message: string, fields?: LogFields): void {
-    this.#line('warn', message, fields)
-  }
-  error(message: string, fields?: LogFields): void {
-    this.#line('error', message, fields)
-  }
-  named(name: string): Log {
-    return new TextLog(this.#clock, this.#level, this.#write, name)
-  }
-
-  #line(level: LogLevel, message: string, fields: LogFields = {}): void {
-    if (rank[level] < rank[this.#level]) return
-    const time = new Date(this.#clock.wall()).toISOString().slice(11, 23)
-    let line = `${time} ${level.padEnd(5)} ${this.#name === '' ? '' : `${this.#name}: `}${message}`
-    for (const [key, value] of Object.entries(fields)) {
-      if (value !== undefined) line += ` ${key}=${printed(value)}`
-    }
-    this.#write(`${line}\n`)
-  }
+  return line
 }
 
 function printed(value: unknown): string {

@@ -13,16 +13,5 @@ export function deadline(ms: number, policy: PolicyRef | undefined, clock: Clock
     exchange.decide(clock.now(), 'deadline', `${ms} ms are over`, policy)
     exchange.cancel(new MeshError('DEADLINE', `no answer within ${ms} ms`, { policy }))
   })
-  return (next) => async (exchange) => {
-    const timeout = queue.add(exchange)
-    try {
-      const response = await next(exchange)
-      if (response.finished || response.tunnel !== undefined) queue.cancel(timeout)
-      else response.onFinish(() => queue.cancel(timeout))
-      return response
-    } catch (error) {
-      queue.cancel(timeout)
-      throw error
-    }
-  }
+  return (next) => queue.around(next)
 }

@@ -15,16 +15,5 @@ export function perTryTimeout(ms: number, policy: PolicyRef | undefined, clock: 
     exchange.decide(clock.now(), 'per-try-timeout', `${ms} ms are over`, policy)
     exchange.abort(new MeshError('TRY_TIMEOUT', `no answer to this try within ${ms} ms`, { policy }))
   })
-  return (next) => async (exchange) => {
-    const timeout = queue.add(exchange)
-    try {
-      const response = await next(exchange)
-      if (response.finished || response.tunnel !== undefined) queue.cancel(timeout)
-      else response.onFinish(() => queue.cancel(timeout))
-      return response
-    } catch (error) {
-      queue.cancel(timeout)
-      throw error
-    }
-  }
+  return (next) => queue.around(next)
 }

@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import type { Exchange } from '../base/exchange.ts'
+import type { Service } from '../base/stack.ts'
 
 /** One running timeout. */
 export interface Timeout {
@@ -54,6 +55,22 @@ export class TimeoutQueue {
     else timeout.after.before = timeout.before
     timeout.before = undefined
     timeout.after = undefined
+  }
+
+  /** Times a service from its call until its response is whole; a tunnel, once made, may last. */
+  around(next: Service): Service {
+    return async (exchange) => {
+      const timeout = this.add(exchange)
+      try {
+        const response = await next(exchange)
+        if (response.finished || response.tunnel !== undefined) this.cancel(timeout)
+        else response.onFinish(() => this.cancel(timeout))
+        return response
+      } catch (error) {
+        this.cancel(timeout)
+        throw error
+      }
+    }
   }
 
   #arm(ms: number): void {
