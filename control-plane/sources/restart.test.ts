@@ -93,8 +93,8 @@ test('a document that became invalid while nothing ran stays in force as it was,
     assert.deepEqual(inForce(source), ['s:81', 'x DENY'])
     assert.deepEqual(source.current.blocking, [])
     assert.equal(source.current.problems.length, 1)
-    const [message] = messages(source)
-    const since = /last good of (\S+) in force for AuthorizationPolicy test\/x/.exec(message ?? '')?.[1]
+    const message = messages(source)[0]!
+    const since = /last good of (\S+) in force for AuthorizationPolicy test\/x/.exec(message)?.[1]
     assert.ok(since !== undefined, message)
     assert.ok(Date.parse(since) >= beganAt && Date.parse(since) <= readBy, `${message}: read by ${readBy}`)
   })

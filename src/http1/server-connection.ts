@@ -9,7 +9,8 @@ import { BodyDecoder, nullSink, type PayloadSink } from './framing.ts'
 import { findHeadEnd } from './head-end.ts'
 import { type ParsedRequest, parseRequestHead, type RequestRules } from './request-head.ts'
 import type { Http1Server } from './server.ts'
-import { BodyWriter, fieldLines } from './writer.ts'
+import { StaticReads } from './static-reads.ts'
+import { BodyWriter, fieldLines, keepable, readBuffer } from './writer.ts'
 
 /**
  * head: a request is awaited or arriving. body: its body is arriving. busy: it is all here, the answer is not out.
@@ -26,6 +27,7 @@ export class ServerConnection implements PayloadSink {
   readonly #socket: Socket
   readonly #downstream: Downstream
   readonly #rules: RequestRules
+  readonly #reads: StaticReads | undefined
   #state: State = 'head'
   /** Bytes read and not yet used. */
   #held: Buffer = nothing
@@ -65,7 +67,8 @@ export class ServerConnection implements PayloadSink {
     this.#rules = rules
     this.#expiresAt = server.options.clock.now() + server.options.limits.firstByteTimeoutMs
     // Listeners live as long as the connection: none is added or removed per request.
-    socket.on('data', (chunk: Buffer) => this.#onData(chunk))
+    this.#reads = StaticReads.begin(socket, readBuffer, this.#onRead)
+    socket.on('data', this.#onData)
     socket.on('end', () => this.#onEnd())
     socket.on('drain', () => this.#onDrain())
     socket.on('error', () => {})
@@ -76,7 +79,13 @@ export class ServerConnection implements PayloadSink {
 
   // ------------------------------------------------------------------ reading
 
-  #onData(chunk: Buffer): void {
+  readonly #onRead = (bytes: number): boolean => {
+    this.#onData(readBuffer.subarray(0, bytes))
+    return !this.#socketPaused
+  }
+
+  /** `chunk` may be a view of the shared read buffer: what is held of it is copied. */
+  readonly #onData = (chunk: Buffer): void => {
     switch (this.#state) {
       case 'head':
         if (this.#held.length > 0) {
@@ -99,7 +108,7 @@ export class ServerConnection implements PayloadSink {
   }
 
   #hold(chunk: Buffer): void {
-    this.#held = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk])
+    this.#held = this.#held.length === 0 ? keepable(chunk) : Buffer.concat([this.#held, chunk])
     if (this.#held.length >= this.#server.options.limits.readAheadBytesMax) this.#pauseSocket()
   }
 
@@ -109,7 +118,7 @@ export class ServerConnection implements PayloadSink {
     // One empty line before a request line is let pass (RFC 9112 section 2.2), no more.
     if (!this.#emptyLine && this.#headScanned === 0 && chunk[0] === CR) {
       if (chunk.length < 2) {
-        this.#held = chunk
+        this.#held = keepable(chunk)
         return
       }
       if (chunk[1] === LF) {
@@ -130,7 +139,7 @@ export class ServerConnection implements PayloadSink {
       } else {
         this.#armHead()
         this.#headScanned = chunk.length
-        this.#held = chunk
+        this.#held = keepable(chunk)
         if (this.#ended) this.#socket.end()
       }
       return
@@ -535,6 +544,7 @@ export class ServerConnection implements PayloadSink {
         : `HTTP/1.1 200 Connection established\r\n\r\n`
     socket.write(head, 'latin1')
     socket.pause()
+    this.#reads?.release()
     socket.removeAllListeners('data')
     socket.removeAllListeners('end')
     socket.removeAllListeners('drain')

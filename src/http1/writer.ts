@@ -7,7 +7,7 @@ import type { Headers } from '../base/exchange.ts'
 import { latin1 } from '../base/latin1.ts'
 
 /**
- * One buffer for all upstream reads: libuv reads into it, the callback uses it up before it returns. What is kept
+ * One buffer for all reads of the engine, on either side: libuv reads into it, the callback uses it up before it returns. What is kept
  * longer must be copied; `keepable` does so for views of this buffer only.
  */
 export const readBuffer: Buffer = Buffer.allocUnsafeSlow(64 * 1024)
