@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Writable } from 'node:stream'
 import { describe, test } from 'node:test'
 import { temporaryFolder } from '../../test/support/control.ts'
 import { defaultStateFolder, StateFolder } from './state-folder.ts'
@@ -85,15 +86,18 @@ describe('StateFolder', () => {
 
   test('the lock of a process that has ended and that nobody waits for (a zombie) holds nobody up', async () => {
     using folder = temporaryFolder()
-    // sh ends the child and becomes a sleep, which never asks for it: it stays a zombie until that ends too.
-    const parent = spawn('sh', ['-c', 'sh -c "exit 0" & echo $!; exec sleep 60'], {
-      stdio: ['ignore', 'pipe', 'inherit'],
+    // sh becomes a sleep, which never asks for its child: once that ends it stays a zombie until the sleep ends too. The
+    // child is told to end only then, for a shell may well ask for a child that is faster than its exec.
+    const parent = spawn('sh', ['-c', 'sh -c "read line <&3" & echo $!; exec sleep 60'], {
+      stdio: ['ignore', 'pipe', 'inherit', 'pipe'],
     })
     const ended = new Promise((resolve) => parent.once('exit', resolve))
+    const turn = () => new Promise((resolve) => setImmediate(resolve))
     try {
-      const pid = Number(await new Promise((resolve) => parent.stdout.once('data', (chunk) => resolve(String(chunk)))))
-      while (!/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'latin1')))
-        await new Promise((resolve) => setImmediate(resolve))
+      const pid = Number(await new Promise((resolve) => parent.stdout!.once('data', (chunk) => resolve(String(chunk)))))
+      while (readFileSync(`/proc/${parent.pid}/comm`, 'latin1') !== 'sleep\n') await turn()
+      ;(parent.stdio[3] as Writable).end()
+      while (!/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))) await turn()
       const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
       const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()
       const born = `${boot} ${stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]}`
