@@ -3,17 +3,14 @@ import { type Clock, systemClock } from '../src/base/clock.ts'
 import { type Log, silentLog } from '../src/base/log.ts'
 import { isTrustDomain } from '../src/base/spiffe.ts'
 import { StateFolder } from '../src/base/state-folder.ts'
-import { ModelProblems } from './admin/model-problems.ts'
-import { AdminServer } from './admin/server.ts'
-import { mountStatus } from './admin/status.ts'
-import { TraceStore } from './admin/trace-store.ts'
-import { mountTraces } from './admin/traces.ts'
+import type { AdminServer } from './admin/server.ts'
 import { Authority } from './identity/authority.ts'
 import { ServerCertificate } from './identity/server-certificate.ts'
 import { Tokens } from './identity/token.ts'
+import { startService } from './service.ts'
 import { SnapshotCache } from './snapshot/snapshot-cache.ts'
 import { FilesSource } from './sources/files.ts'
-import { StreamServer } from './stream/server.ts'
+import type { StreamServer } from './stream/server.ts'
 
 export interface ControlPlaneOptions {
   /** Folders of documents. At least one. */
@@ -86,47 +83,20 @@ export async function runControlPlane(options: ControlPlaneOptions): Promise<Con
       clusterDomain: options.clusterDomain ?? 'cluster.local',
       outboundPolicy: options.outboundPolicy ?? 'ALLOW_ANY',
     })
-    // Ports before sources: a port in use is said at once, and sidecars that come early wait on an open stream.
-    const stream = running.adopt(
-      await StreamServer.start({
-        clock,
-        log,
-        host,
-        port: options.ports?.stream ?? 15_012,
-        authority,
-        tokens,
-        certificate,
-        resources: cache,
-      }),
-      (it) => it.stop(),
-    )
-    const source = running.adopt(
-      new FilesSource({ folders: [...options.folders, ...(options.overlays ?? [])], clock, state, log }),
-      (it) => it.stop(),
-    )
-    const model = running.adopt(new ModelProblems(clock, log), (it) => it.stop())
-    const admin = running.adopt(new AdminServer({ log, host: adminHost, port: options.ports?.admin ?? 15_014 }), (it) =>
-      it.stop(),
-    )
-    mountStatus(admin, {
+    const { stream, admin, source } = await startService(running, {
+      clock,
+      log,
+      host,
+      adminHost,
+      ports: { stream: options.ports?.stream ?? 15_012, admin: options.ports?.admin ?? 15_014 },
       program: options.program ?? 'outrigger',
-      sources: [source],
-      model,
+      authority,
+      tokens,
+      certificate,
       cache,
-      stream,
-      rootExpiresAtMs: authority.rootExpiresAtMs,
+      openSource: () =>
+        new FilesSource({ folders: [...options.folders, ...(options.overlays ?? [])], clock, state, log }),
     })
-    mountTraces(admin, new TraceStore(clock))
-    await admin.start()
-    await source.start()
-    const publish = (): void => {
-      const { documents, blocking } = source.current
-      // To publish without a policy that protects would take it from sidecars that have it still.
-      if (blocking.length === 0) cache.setDocuments(documents)
-      model.check(documents)
-    }
-    publish()
-    running.use(source.subscribe(publish))
     log.info(`control plane up: stream ${host}:${stream.port}, status ${adminHost}:${admin.port}`, {
       documents: source.current.documents.length,
       problems: source.current.problems.length,

@@ -1,6 +1,8 @@
 /** Flags and environment of `outrigger proxy run` as one typed value. All problems are reported at once. */
 import { parseArgs } from 'node:util'
 
+import type { AppProbe } from './api/app-probe.ts'
+
 /** host and port to listen on or to dial. */
 export interface HostPort {
   readonly host: string
@@ -43,6 +45,8 @@ export interface ProxyOptions {
   readonly accessLog: 'off' | 'text' | 'json' | undefined
   readonly drainTimeoutMs: number
   readonly detectTimeoutMs: number
+  /** By path on the metrics port. */
+  readonly appProbes: Readonly<Record<string, AppProbe>>
   readonly logLevel: string
 }
 
@@ -92,6 +96,10 @@ export const proxyFlags = {
     env: 'OUTRIGGER_DETECT_TIMEOUT',
     help: 'longest wait for first bytes on undeclared ports',
     default: '200ms',
+  },
+  'app-probes': {
+    env: 'OUTRIGGER_APP_PROBES',
+    help: "JSON by path of the application's probes, which the metrics port answers; injection writes it",
   },
   'log-level': { env: 'OUTRIGGER_LOG_LEVEL', help: 'debug | info | warn | error', default: 'info' },
 } as const satisfies Record<string, Flag>
@@ -166,6 +174,17 @@ export function parseProxyOptions(
     return ['127.0.0.1:0', '127.0.0.1:1']
   }
 
+  const appProbes = (): Readonly<Record<string, AppProbe>> => {
+    const text = one('app-probes')
+    if (text === undefined) return {}
+    try {
+      return JSON.parse(text) as Readonly<Record<string, AppProbe>>
+    } catch {
+      say('app-probes', 'expected JSON, as injection writes it')
+      return {}
+    }
+  }
+
   const address = one('address') ?? '127.0.0.1'
   const workload = one('workload')
   const [namespace = '', name = ''] = (workload ?? '').split('/')
@@ -216,6 +235,7 @@ export function parseProxyOptions(
     drainTimeoutMs: duration('drain-timeout'),
     detectTimeoutMs: duration('detect-timeout'),
     logLevel: pick('log-level', ['debug', 'info', 'warn', 'error']) ?? 'info',
+    appProbes: appProbes(),
   }
   if (problems.length > 0) throw new OptionsError(problems)
   return options

@@ -18,6 +18,8 @@ interface Route {
   /** One that ends in `/` takes what follows too. */
   readonly path: string
   readonly handler: AdminHandler
+  /** For callers from other machines, too, under any name; everything else is for loopback (and port-forwards). */
+  readonly isPublic: boolean
 }
 
 /** What people and tools ask the control plane, in plain HTTP on 15014. Parts of the control plane mount their own routes. */
@@ -34,8 +36,8 @@ export class AdminServer {
     this.#server.on('request', (request, response) => void this.#answer(request, response))
   }
 
-  route(method: Route['method'], path: string, handler: AdminHandler): void {
-    this.#routes.push({ method, path, handler })
+  route(method: Route['method'], path: string, handler: AdminHandler, isPublic = false): void {
+    this.#routes.push({ method, path, handler, isPublic })
   }
 
   /** Listens. Throws an Error that names the remedy when it cannot. */
@@ -59,12 +61,14 @@ export class AdminServer {
   /** Never rejects. */
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     try {
-      const refusal = refusalOf(request, this.#options.host)
-      if (refusal !== undefined) return text(response, 403, refusal)
       const path = (request.url ?? '/').split('?', 1)[0]!
       const matching = this.#routes.filter(
         (route) => route.path === path || (route.path.endsWith('/') && path.startsWith(route.path)),
       )
+      if (!matching.some(({ isPublic }) => isPublic)) {
+        const refusal = refusalOf(request, this.#options.host)
+        if (refusal !== undefined) return text(response, 403, refusal)
+      }
       if (matching.length === 0) {
         return text(
           response,
@@ -114,6 +118,10 @@ function send(response: ServerResponse, status: number, type: string, body: stri
  * localhost, or the name we were told to listen on can only be us. A page's own request to us carries its Origin.
  */
 function refusalOf(request: IncomingMessage, host: string): string | undefined {
+  // Bound to an address that others can reach, policy and traces are still only for who is on this machine or in this Pod.
+  if (isWildcard(host) && !isLoopbackAddress(request.socket.remoteAddress ?? '')) {
+    return 'only for callers on this host: in a cluster use kubectl port-forward, or the outrigger command'
+  }
   const name = hostName(request.headers.host)
   if (
     name === undefined ||
@@ -124,6 +132,14 @@ function refusalOf(request: IncomingMessage, host: string): string | undefined {
   const { origin } = request.headers
   if (origin !== undefined && origin !== `http://${request.headers.host}`) return `pages of ${origin} may not read this`
   return undefined
+}
+
+function isWildcard(host: string): boolean {
+  return host === '0.0.0.0' || host === '::'
+}
+
+function isLoopbackAddress(address: string): boolean {
+  return address === '::1' || /^(::ffff:)?127\./.test(address)
 }
 
 function hostName(header: string | undefined): string | undefined {

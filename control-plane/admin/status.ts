@@ -55,16 +55,21 @@ export interface StatusOptions {
 
 /** Mounts `GET /healthz` (200 once all sources were read and nothing keeps them from being published, else 503) and `GET /status`. */
 export function mountStatus(admin: AdminServer, options: StatusOptions): void {
-  admin.route('GET', '/healthz', (_request, response) => {
-    if (options.cache.synced) return json(response, { ready: true })
-    const [first, ...others] = blockedOf(options.sources)
-    const more = others.length === 0 ? '' : ` (and ${others.length} more, see /status)`
-    json(
-      response,
-      { ready: false, reason: first === undefined ? 'not every source has been read yet' : first + more },
-      503,
-    )
-  })
+  admin.route(
+    'GET',
+    '/healthz',
+    (_request, response) => {
+      if (options.cache.synced) return json(response, { ready: true })
+      const [first, ...others] = blockedOf(options.sources)
+      const more = others.length === 0 ? '' : ` (and ${others.length} more, see /status)`
+      json(
+        response,
+        { ready: false, reason: first === undefined ? 'not every source has been read yet' : first + more },
+        503,
+      )
+    },
+    true,
+  )
   admin.route('GET', '/status', (_request, response) => json(response, statusOf(options)))
 }
 

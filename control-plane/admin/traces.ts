@@ -10,6 +10,8 @@ export interface TraceRoutes {
     method: 'GET' | 'POST',
     path: string,
     handler: (request: IncomingMessage, response: ServerResponse) => void | Promise<void>,
+    /** Also for callers from other machines. */
+    isPublic?: boolean,
   ): void
 }
 
@@ -20,12 +22,17 @@ const unzip = promisify(gunzip)
 
 /** `POST /v1/traces` (OTLP over HTTP, protobuf) and the reading side of the store, for `outrigger trace`. */
 export function mountTraces(admin: TraceRoutes, store: TraceStore): void {
-  admin.route('POST', '/v1/traces', async (request, response) => {
-    const problem = await receive(request, store)
-    // An empty ExportTraceServiceResponse: all of it was taken.
-    if (problem === undefined) answer(response, 200, 'application/x-protobuf', '')
-    else answer(response, problem.status, 'text/plain; charset=utf-8', `${problem.message}\n`)
-  })
+  admin.route(
+    'POST',
+    '/v1/traces',
+    async (request, response) => {
+      const problem = await receive(request, store)
+      // An empty ExportTraceServiceResponse: all of it was taken.
+      if (problem === undefined) answer(response, 200, 'application/x-protobuf', '')
+      else answer(response, problem.status, 'text/plain; charset=utf-8', `${problem.message}\n`)
+    },
+    true,
+  )
   admin.route('GET', '/traces', (request, response) => {
     const limit = Number(queryOf(request).get('limit') ?? 20)
     if (!Number.isInteger(limit) || limit < 1) return refuse(response, 400, '/traces: limit is a whole number above 0')

@@ -7,7 +7,9 @@ import {
   ExtendedKeyUsageExtension,
   KeyUsageFlags,
   KeyUsagesExtension,
+  type Name,
   Pkcs10CertificateRequest,
+  X509Certificate as SignerCertificate,
   SubjectAlternativeNameExtension,
   SubjectKeyIdentifierExtension,
   X509CertificateGenerator,
@@ -16,12 +18,25 @@ import type { Clock } from '../../src/base/clock.ts'
 import { printSpiffeId, type SpiffeId } from '../../src/base/spiffe.ts'
 import { type StateFolder, StateFolderError } from '../../src/base/state-folder.ts'
 
-export interface AuthorityOptions {
+export interface AuthoritySettings {
   readonly clock: Clock
-  readonly state: StateFolder
   readonly trustDomain: string
   /** Life of a workload's certificate; 24 h by default. */
   readonly certificateLifetimeMs: number
+}
+
+export interface AuthorityOptions extends AuthoritySettings {
+  readonly state: StateFolder
+}
+
+/** What an authority is made of, all PEM. */
+export interface AuthorityPem {
+  /** PKCS#8, P-256. */
+  readonly key: string
+  /** The certificate that signs; behind it, if it is no root, those up to the root. */
+  readonly certificate: string
+  /** Every root to trust; default: `certificate`. */
+  readonly trustBundle?: string | undefined
 }
 
 /** A leaf and what it chains to. */
@@ -57,22 +72,62 @@ export class Authority {
   readonly #clock: Clock
   readonly #lifetimeMs: number
   readonly #key: webcrypto.CryptoKey
-  readonly #root: X509Certificate
-  readonly #rootPublicKey: webcrypto.CryptoKey
+  readonly #signer: X509Certificate
+  readonly #signerName: Name
+  readonly #signerPublicKey: webcrypto.CryptoKey
+  /** What goes with each leaf so that it leads to a root of the bundle; empty when a root signs. */
+  readonly #intermediatesPem: string
 
   private constructor(
-    options: AuthorityOptions,
+    settings: AuthoritySettings,
     key: webcrypto.CryptoKey,
-    rootPublicKey: webcrypto.CryptoKey,
-    root: X509Certificate,
+    signerPublicKey: webcrypto.CryptoKey,
+    signer: X509Certificate,
+    trustBundlePem: string,
+    intermediatesPem: string,
   ) {
-    this.trustDomain = options.trustDomain
-    this.trustBundlePem = root.toString()
-    this.#clock = options.clock
-    this.#lifetimeMs = options.certificateLifetimeMs
+    this.trustDomain = settings.trustDomain
+    this.trustBundlePem = trustBundlePem
+    this.#clock = settings.clock
+    this.#lifetimeMs = settings.certificateLifetimeMs
     this.#key = key
-    this.#rootPublicKey = rootPublicKey
-    this.#root = root
+    this.#signerPublicKey = signerPublicKey
+    this.#signer = signer
+    this.#signerName = new SignerCertificate(signer.toString()).subjectName
+    this.#intermediatesPem = intermediatesPem
+  }
+
+  /** An authority of a key and a certificate from anywhere. Throws an Error that says what of them does not fit. */
+  static async fromPem(settings: AuthoritySettings, pem: AuthorityPem): Promise<Authority> {
+    const chain = pemBlocks(pem.certificate)
+    const [first] = chain
+    if (first === undefined) throw new Error('no certificate in PEM')
+    const signer = new X509Certificate(first)
+    if (!signer.ca) throw new Error('its certificate is not one of an authority (CA:TRUE is missing)')
+    let key: Buffer
+    try {
+      const parsed = createPrivateKey(pem.key)
+      if (parsed.asymmetricKeyDetails?.namedCurve !== 'prime256v1')
+        throw new Error('its key is not one of P-256 (ECDSA)')
+      if (!signer.checkPrivateKey(parsed)) throw new Error('its key is not the key of its certificate')
+      key = parsed.export({ type: 'pkcs8', format: 'der' })
+    } catch (error) {
+      throw error instanceof Error && error.message.startsWith('its key')
+        ? error
+        : new Error('its key is not a private key in PEM', { cause: error })
+    }
+    const now = settings.clock.wall()
+    if (now > signer.validToDate.getTime() || now < signer.validFromDate.getTime()) {
+      throw new Error(
+        `its certificate is valid from ${signer.validFromDate.toISOString()} to ${signer.validToDate.toISOString()}, not now (${new Date(now).toISOString()})`,
+      )
+    }
+    const roots = pemBlocks(pem.trustBundle ?? pem.certificate)
+    if (roots.length === 0) throw new Error('no root in PEM')
+    const isRoot = roots.some((root) => new X509Certificate(root).fingerprint256 === signer.fingerprint256)
+    const intermediates = isRoot ? '' : chain.map((block) => `${block}\n`).join('')
+    const bundle = roots.map((block) => `${block}\n`).join('')
+    return new Authority(settings, await importPrivate(key), await importPublic(signer), signer, bundle, intermediates)
   }
 
   /** The authority of a state folder, made on first use. Throws StateFolderError when what lies there cannot be used. */
@@ -103,11 +158,11 @@ export class Authority {
       )
     }
     const key = readKey(state, keyPem, root)
-    return new Authority(options, await importPrivate(key), await importPublic(root), root)
+    return new Authority(options, await importPrivate(key), await importPublic(root), root, root.toString(), '')
   }
 
   get rootExpiresAtMs(): number {
-    return this.#root.validToDate.getTime()
+    return this.#signer.validToDate.getTime()
   }
 
   /**
@@ -126,16 +181,20 @@ export class Authority {
     return this.issue(publicKey, id)
   }
 
-  /** A leaf for server and client use; never a CA, never for longer than the root. */
-  async issue(publicKey: webcrypto.CryptoKey, id: SpiffeId): Promise<IssuedCertificate> {
+  /** A leaf for server and client use; never a CA, never for longer than the root. `dnsNames`: for who checks by name. */
+  async issue(
+    publicKey: webcrypto.CryptoKey,
+    id: SpiffeId,
+    dnsNames: readonly string[] = [],
+  ): Promise<IssuedCertificate> {
     const spiffeId = printSpiffeId(id)
     const now = this.#clock.wall()
-    const notAfter = Math.min(now + this.#lifetimeMs, this.#root.validToDate.getTime())
+    const notAfter = Math.min(now + this.#lifetimeMs, this.#signer.validToDate.getTime())
     const certificate = await X509CertificateGenerator.create({
       serialNumber: serialNumber(),
       // RFC 5280 section 4.2.1.6: an empty subject makes the alternative name critical.
       subject: '',
-      issuer: rootName(this.trustDomain),
+      issuer: this.#signerName,
       notBefore: new Date(now - backdatedMs),
       notAfter: new Date(notAfter),
       publicKey,
@@ -145,12 +204,15 @@ export class Authority {
         new BasicConstraintsExtension(false, undefined, true),
         new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
         new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth, ExtendedKeyUsage.clientAuth]),
-        new SubjectAlternativeNameExtension([{ type: 'url', value: spiffeId }], true),
-        await AuthorityKeyIdentifierExtension.create(this.#rootPublicKey),
+        new SubjectAlternativeNameExtension(
+          [{ type: 'url', value: spiffeId }, ...dnsNames.map((value) => ({ type: 'dns' as const, value }))],
+          true,
+        ),
+        await AuthorityKeyIdentifierExtension.create(this.#signerPublicKey),
       ],
     })
     return {
-      certificateChainPem: `${certificate.toString('pem')}\n`,
+      certificateChainPem: `${certificate.toString('pem')}\n${this.#intermediatesPem}`,
       spiffeId,
       expiresAtMs: certificate.notAfter.getTime(),
     }
@@ -158,7 +220,14 @@ export class Authority {
 }
 
 async function createAuthority(options: AuthorityOptions): Promise<Authority> {
-  const { state, trustDomain, clock } = options
+  const { key, certificate } = await makeRoot(options)
+  await options.state.write(authorityFiles.key, key)
+  await options.state.write(authorityFiles.root, certificate)
+  return Authority.open(options)
+}
+
+/** A new self-made root for ten years. */
+export async function makeRoot({ trustDomain, clock }: AuthoritySettings): Promise<AuthorityPem> {
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])
   const now = clock.wall()
   const root = await X509CertificateGenerator.createSelfSigned({
@@ -177,9 +246,14 @@ async function createAuthority(options: AuthorityOptions): Promise<Authority> {
   })
   const pem = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey))
   const privateKey = createPrivateKey({ key: pem, format: 'der', type: 'pkcs8' })
-  await state.write(authorityFiles.key, privateKey.export({ type: 'pkcs8', format: 'pem' }))
-  await state.write(authorityFiles.root, `${root.toString('pem')}\n`)
-  return Authority.open(options)
+  return {
+    key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    certificate: `${root.toString('pem')}\n`,
+  }
+}
+
+function pemBlocks(text: string): string[] {
+  return text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
 }
 
 function readRoot(state: StateFolder, pem: Buffer): X509Certificate {

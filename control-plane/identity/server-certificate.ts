@@ -18,19 +18,33 @@ export class ServerCertificate {
   readonly #authority: Authority
   readonly #clock: Clock
   readonly #log: Log
+  readonly #dnsNames: readonly string[]
   #timer: Timer | undefined
   #stopped = false
 
-  private constructor(authority: Authority, clock: Clock, log: Log, first: ServerCertificatePem) {
+  private constructor(
+    authority: Authority,
+    clock: Clock,
+    log: Log,
+    first: ServerCertificatePem,
+    dnsNames: readonly string[],
+  ) {
+    this.#dnsNames = dnsNames
     this.#authority = authority
     this.#clock = clock
     this.#log = log.named('identity')
     this.current = new Live(first)
   }
 
-  static async start(authority: Authority, clock: Clock, log: Log): Promise<ServerCertificate> {
-    const { pem, expiresAtMs } = await issue(authority)
-    const certificate = new ServerCertificate(authority, clock, log, pem)
+  /** `dnsNames`: names by which somebody else than a sidecar calls it, as the API server calls a webhook. */
+  static async start(
+    authority: Authority,
+    clock: Clock,
+    log: Log,
+    dnsNames: readonly string[] = [],
+  ): Promise<ServerCertificate> {
+    const { pem, expiresAtMs } = await issue(authority, dnsNames)
+    const certificate = new ServerCertificate(authority, clock, log, pem, dnsNames)
     certificate.#renewLater(expiresAtMs)
     return certificate
   }
@@ -55,7 +69,7 @@ export class ServerCertificate {
   /** Never rejects. */
   async #renew(): Promise<void> {
     try {
-      const { pem, expiresAtMs } = await issue(this.#authority)
+      const { pem, expiresAtMs } = await issue(this.#authority, this.#dnsNames)
       this.current.set(pem)
       this.#renewLater(expiresAtMs)
     } catch (error) {
@@ -65,9 +79,16 @@ export class ServerCertificate {
   }
 }
 
-async function issue(authority: Authority): Promise<{ pem: ServerCertificatePem; expiresAtMs: number }> {
+async function issue(
+  authority: Authority,
+  dnsNames: readonly string[],
+): Promise<{ pem: ServerCertificatePem; expiresAtMs: number }> {
   const keys = await webcrypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, ['sign', 'verify'])
-  const issued = await authority.issue(keys.publicKey, { trustDomain: authority.trustDomain, ...controlPlaneWorkload })
+  const issued = await authority.issue(
+    keys.publicKey,
+    { trustDomain: authority.trustDomain, ...controlPlaneWorkload },
+    dnsNames,
+  )
   const der = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey))
   const key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' }).export({ type: 'pkcs8', format: 'pem' })
   return {

@@ -9,14 +9,15 @@ import { type Log, messageOf } from '../../src/base/log.ts'
 import { parseSpiffeId, type SpiffeId } from '../../src/base/spiffe.ts'
 import { type Authority, SigningRequestError } from './authority.ts'
 import type { PeerProof } from './peer-proof.ts'
-import { TokenError, type Tokens } from './token.ts'
+import { type TokenChecker, TokenError } from './token.ts'
+import { TokenReviewUnavailable } from './token-review.ts'
 
 // A P-256 request has about 250 bytes.
 const requestBytesMax = 16_384
 
 export interface IdentityServiceOptions {
   readonly authority: Authority
-  readonly tokens: Tokens
+  readonly tokens: TokenChecker
   readonly log: Log
   /** What the connection of a call has proved. */
   readonly proofOf: (call: ServerUnaryCall<CertificateRequest, CertificateResponse>) => PeerProof
@@ -86,6 +87,11 @@ export class IdentityService {
     if (error instanceof TokenError || error instanceof Refusal) {
       this.#count(error.fault, error.message, peer)
       return { code: status.UNAUTHENTICATED, details: error.message }
+    }
+    // Nobody's fault here: the sidecar asks again.
+    if (error instanceof TokenReviewUnavailable) {
+      this.#count('unavailable', messageOf(error.cause), peer)
+      return { code: status.UNAVAILABLE, details: error.message }
     }
     this.#log.error('a certificate could not be issued', { error, 'client.address': peer })
     return { code: status.INTERNAL, details: `the control plane could not issue a certificate: ${messageOf(error)}` }

@@ -12,6 +12,12 @@ export interface TokenSubject {
   readonly serviceAccount: string
 }
 
+/** Knows whom a token speaks for. */
+export interface TokenChecker {
+  /** Rejects with TokenError, which says nothing of the token's content. */
+  check(token: string, trustDomain: string): Promise<TokenSubject>
+}
+
 /** Why a token was not accepted; the words are stable (they are counted). */
 export type TokenFault = 'expired' | 'wrong-audience' | 'wrong-key' | 'malformed'
 
@@ -34,7 +40,7 @@ const keyFile = 'token-key.pem'
  * Makes and checks join tokens: JWTs (ES256) signed by a key in the state folder, bound to one namespace and service account, for
  * minutes. Whoever can read the folder can make them; there is no other way to get one.
  */
-export class Tokens {
+export class Tokens implements TokenChecker {
   readonly #key: KeyObject
   readonly #publicKey: KeyObject
   readonly #clock: Clock
@@ -111,7 +117,8 @@ export class Tokens {
   }
 }
 
-function isControlPlane(subject: TokenSubject): boolean {
+/** Nobody enrols as the control plane. */
+export function isControlPlane(subject: TokenSubject): boolean {
   const { namespace, serviceAccount } = controlPlaneWorkload
   return subject.namespace === namespace && subject.serviceAccount === serviceAccount
 }

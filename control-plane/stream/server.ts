@@ -9,7 +9,7 @@ import type { Authority } from '../identity/authority.ts'
 import { type PeerProof, peerProof } from '../identity/peer-proof.ts'
 import type { ServerCertificate } from '../identity/server-certificate.ts'
 import { IdentityService } from '../identity/service.ts'
-import type { Tokens } from '../identity/token.ts'
+import type { TokenChecker } from '../identity/token.ts'
 import { Debounce } from '../sources/debounce.ts'
 import { listen } from './listen.ts'
 import type { Resources } from './resources.ts'
@@ -23,7 +23,7 @@ export interface StreamServerOptions {
   /** 0: any that is free. */
   readonly port: number
   readonly authority: Authority
-  readonly tokens: Tokens
+  readonly tokens: TokenChecker
   readonly certificate: ServerCertificate
   readonly resources: Resources
 }

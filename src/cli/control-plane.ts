@@ -3,12 +3,17 @@ import type { LogFormat, LogLevel } from '../base/log.ts'
 import { version } from './version.ts'
 
 interface Options {
-  readonly file: readonly string[]
+  readonly file?: readonly string[]
+  readonly kubernetes?: true
+  readonly config?: string
+  readonly kubeconfig?: string
+  readonly context?: string
   readonly stateDir?: string
   readonly host: string
   readonly adminHost?: string
   readonly streamPort: number
   readonly adminPort: number
+  readonly webhookPort: number
   readonly trustDomain: string
   readonly certificateLifetime: number
   readonly outboundPolicy: 'ALLOW_ANY' | 'REGISTRY_ONLY'
@@ -23,12 +28,17 @@ export function registerControlPlane(program: Command): void {
     .description('The control plane: reads policy, issues certificates, tells every sidecar what holds.')
     .command('run')
     .description('Run a control plane on folders of YAML. It reads them again whenever a file changes.')
-    .requiredOption('-f, --file <folders...>', "folders of documents; a later one's document replaces an earlier one's")
+    .option('-f, --file <folders...>', "folders of documents; a later one's document replaces an earlier one's")
+    .option('--kubernetes', 'documents, identities and the key from the cluster: what the chart runs')
+    .option('--config <file>', 'with --kubernetes: settings, as the chart writes them')
+    .option('--kubeconfig <file>', 'with --kubernetes, outside of a Pod: which cluster')
+    .option('--context <name>', 'with --kubernetes, outside of a Pod: which context of the kubeconfig')
     .option('--state-dir <folder>', 'key of the authority and of tokens (default: outrigger in your state folder)')
     .option('--host <address>', 'where sidecars connect', '127.0.0.1')
     .option('--admin-host <address>', 'where status and traces are served (default: --host if that is loopback)')
     .option('--stream-port <port>', 'port for sidecars', port, 15_012)
     .option('--admin-port <port>', 'port for status and traces', port, 15_014)
+    .option('--webhook-port <port>', 'with --kubernetes: port for injection', port, 15_017)
     .option('--trust-domain <name>', 'root of all identities: spiffe://NAME/ns/...', 'cluster.local')
     .addOption(
       new Option('--certificate-lifetime <duration>', 'life of a workload certificate')
@@ -58,10 +68,21 @@ Examples:
 It is ready when GET http://127.0.0.1:15014/healthz answers 200.
 `,
     )
-    .action(run)
+    .action((options: Options, command: Command) => run(options, command))
 }
 
-async function run(options: Options): Promise<void> {
+async function run(options: Options, command: Command): Promise<void> {
+  if (options.kubernetes) {
+    if (options.file !== undefined) command.error('error: choose one of --file and --kubernetes', { exitCode: 2 })
+    await runInCluster(options)
+    return
+  }
+  const folders = options.file
+  if (folders === undefined) {
+    command.error("error: name a folder of documents with '-f, --file <folders...>', or use --kubernetes", {
+      exitCode: 2,
+    })
+  }
   const [{ runControlPlane }, { defaultStateFolder }, { createLog }, { systemClock }] = await Promise.all([
     import('../../control-plane/main.ts'),
     import('../base/state-folder.ts'),
@@ -69,7 +90,7 @@ async function run(options: Options): Promise<void> {
     import('../base/clock.ts'),
   ])
   const controlPlane = await runControlPlane({
-    folders: options.file,
+    folders,
     stateDir: options.stateDir ?? defaultStateFolder(),
     host: options.host,
     ...(options.adminHost === undefined ? {} : { adminHost: options.adminHost }),
@@ -85,10 +106,49 @@ async function run(options: Options): Promise<void> {
       format: options.logFormat,
     }),
   })
+  await untilStopped()
+  await controlPlane.stop()
+}
+
+async function runInCluster(options: Options): Promise<void> {
+  const [{ runClusterControlPlane }, { openCluster }, { parseControlPlaneConfig, readControlPlaneConfig }] =
+    await Promise.all([
+      import('../../control-plane/cluster-control-plane.ts'),
+      import('../../control-plane/kubernetes/cluster.ts'),
+      import('../../control-plane/config.ts'),
+    ])
+  const [{ createLog }, { systemClock }, { inSystem }] = await Promise.all([
+    import('../base/log.ts'),
+    import('../base/clock.ts'),
+    import('../base/kubernetes-names.ts'),
+  ])
+  const { kubeconfig, context, config } = options
+  const replica = process.env['POD_NAME']
+  const controlPlane = await runClusterControlPlane({
+    cluster: await openCluster({ kubeconfig, context }),
+    config:
+      config === undefined
+        ? parseControlPlaneConfig('injector: {image: outrigger}', 'defaults')
+        : await readControlPlaneConfig(config),
+    namespace: process.env['POD_NAMESPACE'] ?? inSystem.namespace,
+    ...(replica === undefined ? {} : { replica }),
+    ports: { stream: options.streamPort, admin: options.adminPort, webhook: options.webhookPort },
+    program: `outrigger ${version}`,
+    log: createLog({
+      clock: systemClock,
+      service: 'outrigger-control-plane',
+      level: options.logLevel,
+      format: options.logFormat,
+    }),
+  })
+  await untilStopped()
+  await controlPlane.stop()
+}
+
+async function untilStopped(): Promise<void> {
   const stopped = Promise.withResolvers<void>()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopped.resolve())
   await stopped.promise
-  await controlPlane.stop()
 }
 
 function port(text: string): number {

@@ -16,9 +16,10 @@ export function formatProblem(problem: Problem, { text, colors = false }: Format
   const paint = (style: Parameters<typeof styleText>[0], part: string) =>
     colors ? styleText(style, part, { validateStream: false }) : part
   const { file, line, column, severity } = problem
-  const place = paint('bold', `${file}:${line}:${column}:`)
+  // What does not stand in a file, an object of a cluster, has no line.
+  const place = paint('bold', line === 0 ? `${file}:` : `${file}:${line}:${column}:`)
   const head = `${place} ${paint(severity === 'error' ? 'red' : 'yellow', `${severity}:`)} ${sentence(problem)}`
-  const source = text?.split(/\r\n|\n/, line)[line - 1]
+  const source = line === 0 ? undefined : text?.split(/\r\n|\n/, line)[line - 1]
   if (source === undefined || source.trim() === '') return head
   const { shown, caret } = cut(printable(source), column - 1)
   return `${head}\n  ${shown}\n  ${' '.repeat(caret)}${paint('green', '^')}`

@@ -9,7 +9,7 @@ export interface Problem {
   /** Kebab-case word from the table in src/api/policy/README.md, stable for programs. */
   readonly code: string
   readonly file: string
-  /** From 1. */
+  /** From 1; 0 for an object of a cluster, which has no lines. */
   readonly line: number
   /** From 1, in UTF-16 units. */
   readonly column: number

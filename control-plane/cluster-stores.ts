@@ -1,0 +1,92 @@
+/** What the parts of the control plane ask of a cluster, in terms of its API. */
+import { inSystem } from '../src/base/kubernetes-names.ts'
+import type { SecretData, SecretStore } from './identity/authority-secret.ts'
+import type { RootStore } from './identity/root-publisher.ts'
+import type { ReviewToken, TokenReviewStatus } from './identity/token-review.ts'
+import { type Api, ApiError, type ApiList, type ApiObject } from './kubernetes/cluster.ts'
+
+const rootLabel = 'outrigger.dev/root'
+const fieldManager = 'outrigger'
+
+export function reviewWith(api: Api): ReviewToken {
+  return async (token, audience) => {
+    const review = await api.ask('POST', '/apis/authentication.k8s.io/v1/tokenreviews', {
+      body: { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenReview', spec: { token, audiences: [audience] } },
+    })
+    return (review['status'] as TokenReviewStatus | undefined) ?? {}
+  }
+}
+
+export function secretStore(api: Api, namespace: string, name: string): SecretStore {
+  const path = `/api/v1/namespaces/${namespace}/secrets`
+  return {
+    name: `${namespace}/${name}`,
+    read: async () => (await found(api.ask('GET', `${path}/${name}`)))?.['data'] as SecretData | undefined,
+    create: async (data) => {
+      const body = { apiVersion: 'v1', kind: 'Secret', type: 'kubernetes.io/tls', metadata: { name, namespace }, data }
+      try {
+        await api.ask('POST', path, { body })
+        return true
+      } catch (error) {
+        if (error instanceof ApiError && error.status === 409) return false
+        throw error
+      }
+    },
+  }
+}
+
+export function rootStore(api: Api, namespaces: () => Iterable<string>): RootStore {
+  return {
+    namespaces,
+    list: async () => {
+      const { items = [] } = await api.ask<ApiList>('GET', '/api/v1/configmaps', {
+        query: { labelSelector: `${rootLabel}=true` },
+      })
+      return new Map(
+        items.map(({ metadata, data }) => [
+          metadata?.namespace ?? '',
+          (data as Readonly<Record<string, string>> | undefined)?.['root.pem'] ?? '',
+        ]),
+      )
+    },
+    write: async (namespace, rootPem) => {
+      const name = inSystem.rootConfigMap
+      await api.ask('PATCH', `/api/v1/namespaces/${namespace}/configmaps/${name}`, {
+        query: { fieldManager, force: true },
+        contentType: 'application/apply-patch+yaml',
+        body: {
+          apiVersion: 'v1',
+          kind: 'ConfigMap',
+          metadata: { name, namespace, labels: { [rootLabel]: 'true' } },
+          data: { 'root.pem': rootPem },
+        },
+      })
+    },
+  }
+}
+
+/** Puts the root of the webhook's certificate into its configuration, where it is not already. False: there is no such configuration. */
+export async function patchCaBundle(api: Api, name: string, rootPem: string): Promise<'same' | 'patched' | 'absent'> {
+  const path = `/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/${name}`
+  const configuration = await found(api.ask('GET', path))
+  if (configuration === undefined) return 'absent'
+  const webhooks = (configuration['webhooks'] ?? []) as readonly { clientConfig?: { caBundle?: string } }[]
+  const bundle = Buffer.from(rootPem).toString('base64')
+  const patch = webhooks.flatMap(({ clientConfig }, at) =>
+    clientConfig?.caBundle === bundle
+      ? []
+      : [{ op: 'add', path: `/webhooks/${at}/clientConfig/caBundle`, value: bundle }],
+  )
+  if (patch.length === 0) return 'same'
+  await api.ask('PATCH', path, { contentType: 'application/json-patch+json', body: patch })
+  return 'patched'
+}
+
+async function found(answer: Promise<ApiObject>): Promise<ApiObject | undefined> {
+  try {
+    return await answer
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 404) return undefined
+    throw error
+  }
+}
