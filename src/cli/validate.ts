@@ -1,9 +1,8 @@
-import { readFile, stat } from 'node:fs/promises'
-import { text as readAll } from 'node:stream/consumers'
 import { type Command, Option } from 'commander'
 import type { Document } from '../api/documents/document.ts'
 import type { LoadedDocuments, SourceFile } from '../api/documents/load-documents.ts'
 import type { Problem } from '../api/documents/problem.ts'
+import { readPaths, textOf } from './read-paths.ts'
 
 /** What `outrigger validate` found. */
 export interface Validation {
@@ -51,8 +50,7 @@ export async function validate(paths: readonly string[], refuse: (message: strin
   const loads: LoadedDocuments[] = []
   const byKey = new Map<string, Document>()
   for (const path of paths) {
-    const read = await readPath(path).catch((error: unknown) => refuse(`cannot read ${path}: ${reasonOf(error)}`))
-    if (read.length === 0) refuse(`no .yaml, .yml or .json file in ${path}`)
+    const read = await readPaths([path], refuse)
     files.push(...read)
     const loaded = loadDocuments(read)
     loads.push(loaded)
@@ -76,21 +74,6 @@ function mayFollow({ code, message }: Problem, loads: readonly LoadedDocuments[]
   if (loads.some(({ unidentified }) => unidentified)) return bySelection.has(code)
   if (byName.has(code)) return refused.some(({ namespace, name }) => message.includes(`${namespace}/${name}`))
   return bySelection.has(code) && refused.length > 0
-}
-
-async function readPath(path: string): Promise<SourceFile[]> {
-  if (path === '-') return [{ path: 'stdin', text: await readAll(process.stdin) }]
-  if (!(await stat(path)).isDirectory()) return [{ path, bytes: await readFile(path) }]
-  const { listFolder } = await import('../../control-plane/sources/folder.ts')
-  const listed = await listFolder(path)
-  return Promise.all(listed.map(async (file) => ({ path: file.path, bytes: await readFile(file.path) })))
-}
-
-function reasonOf(error: unknown): string {
-  const code = (error as NodeJS.ErrnoException | undefined)?.code
-  if (code === 'ENOENT') return 'no such file or folder'
-  if (code === 'EACCES') return 'no permission'
-  return error instanceof Error ? error.message : String(error)
 }
 
 function inFileOrder(problems: readonly Problem[], files: readonly SourceFile[]): Problem[] {
@@ -125,10 +108,6 @@ async function writeReport(validation: Validation): Promise<void> {
   const found = `${plural(errors, 'error')}, ${plural(problems.length - errors, 'warning')}`
   const left = errors > 0 ? ' in order' : ''
   process.stderr.write(`${plural(documents.length, 'document')}${left} in ${plural(files.length, 'file')}: ${found}\n`)
-}
-
-function textOf(file: SourceFile): string {
-  return 'text' in file ? file.text : new TextDecoder().decode(file.bytes)
 }
 
 function plural(count: number, noun: string): string {
