@@ -1,4 +1,5 @@
-// Makes src/api/gen from the .proto files. `npm run generate`; the result is committed.
+// Makes all that is made of another source: src/api/gen of the .proto files, src/api/schema and charts/outrigger-crds of
+// src/api/policy. `npm run generate`; the result is committed.
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
@@ -7,3 +8,6 @@ execFileSync('node_modules/.bin/buf', ['generate', '--template', 'src/api/buf.ge
   cwd: root,
   stdio: 'inherit',
 })
+for (const maker of ['generate-schema.ts', 'generate-crds.ts']) {
+  execFileSync(process.execPath, [`src/api/${maker}`], { cwd: root, stdio: 'inherit' })
+}

@@ -1,5 +1,6 @@
 // How a policy names what it holds for: GEP-713 targetRefs, label selectors, and the mode of each policy.
 import { z } from 'zod'
+import { admitted, type CelRule } from './admission.ts'
 import { crossField } from './cross-field.ts'
 import { objectName, stringMap } from './fields.ts'
 
@@ -27,6 +28,7 @@ export function targetRefs<K extends TargetKind>(...kinds: [K, ...K[]]) {
     .strictObject({
       group: z
         .string()
+        .max(253)
         .optional()
         .describe('API group of the kind. Default: the group that the kind has ("" for Service).'),
       kind: z.enum(kinds).describe('Kind of the target.'),
@@ -52,16 +54,36 @@ export function targetRefs<K extends TargetKind>(...kinds: [K, ...K[]]) {
         },
       ),
     )
-  return z.array(ref).min(1).max(targetRefsMax)
+  return z
+    .array(admitted(ref, ...targetRules))
+    .min(1)
+    .max(targetRefsMax)
 }
+
+const targetRules: readonly CelRule[] = [
+  {
+    rule: `!has(self.group) || self.group == (self.kind == 'HTTPRoute' ? '${targetGroups.HTTPRoute}' : '')`,
+    message: 'the kind is not in this group',
+    messageExpression:
+      `self.kind + ' is in group "' + (self.kind == 'HTTPRoute' ? '${targetGroups.HTTPRoute}' : '') + ` +
+      `'", not "' + self.group + '"'`,
+    fieldPath: '.group',
+  },
+  {
+    rule: "!has(self.sectionName) || self.kind != 'Service'",
+    message: 'sectionName is for HTTPRoute targets; a Service is targeted whole',
+    fieldPath: '.sectionName',
+  },
+]
+
+const emptyLabels = 'matchLabels is empty; leave out selector to mean every workload of the namespace'
 
 /** Selects workloads (Pods) of the policy's own namespace by their labels. */
 export function selector() {
   return z.strictObject({
-    matchLabels: stringMap()
-      .refine((labels) => Object.keys(labels).length > 0, {
-        error: 'matchLabels is empty; leave out selector to mean every workload of the namespace',
-      })
-      .describe('Labels that a Pod must all have.'),
+    matchLabels: admitted(
+      stringMap().refine((labels) => Object.keys(labels).length > 0, { error: emptyLabels }),
+      { rule: 'self.size() > 0', message: emptyLabels },
+    ).describe('Labels that a Pod must all have.'),
   })
 }

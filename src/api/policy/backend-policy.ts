@@ -1,52 +1,65 @@
 import { z } from 'zod'
+import { admitted, exactlyOne } from './admission.ts'
 import { policyMode, targetRefs } from './attachment.ts'
 import { countSet, crossField } from './cross-field.ts'
 import { strictDocument } from './document.ts'
 import { durationMs } from './duration.ts'
-import { duration, headerName, positiveDuration, token } from './fields.ts'
+import { duration, headerName, ofDurations, positiveDuration, token } from './fields.ts'
 
 const count = () => z.int().min(1).max(4_294_967_295)
 
-const hash = z
-  .strictObject({
-    header: headerName().optional().describe('Hash of this request header.'),
-    cookie: z
-      .string()
-      .min(1)
-      .max(256)
-      .regex(token, { error: 'not a cookie name (RFC 6265 token)' })
-      .optional()
-      .describe('Hash of this cookie.'),
-    sourceIP: z.literal(true).optional().describe("Hash of the caller's address."),
-  })
-  .check(
-    crossField<{ header?: string | undefined; cookie?: string | undefined; sourceIP?: true | undefined }>(
-      ['header', 'cookie', 'sourceIP'],
-      (value, report) => {
-        if (countSet(value, ['header', 'cookie', 'sourceIP']) !== 1)
-          report('set exactly one of header, cookie, sourceIP')
-      },
+const hash = admitted(
+  z
+    .strictObject({
+      header: headerName().optional().describe('Hash of this request header.'),
+      cookie: z
+        .string()
+        .min(1)
+        .max(256)
+        .regex(token, { error: 'not a cookie name (RFC 6265 token)' })
+        .optional()
+        .describe('Hash of this cookie.'),
+      sourceIP: z.literal(true).optional().describe("Hash of the caller's address."),
+    })
+    .check(
+      crossField<{ header?: string | undefined; cookie?: string | undefined; sourceIP?: true | undefined }>(
+        ['header', 'cookie', 'sourceIP'],
+        (value, report) => {
+          if (countSet(value, ['header', 'cookie', 'sourceIP']) !== 1)
+            report('set exactly one of header, cookie, sourceIP')
+        },
+      ),
     ),
-  )
+  exactlyOne('header', 'cookie', 'sourceIP'),
+)
 
-const loadBalancer = z
-  .strictObject({
-    algorithm: z
-      .enum(['RoundRobin', 'LeastRequest', 'EWMA', 'Random', 'ConsistentHash'])
-      .default('LeastRequest')
-      .describe('How an endpoint is picked. LeastRequest: the less busy of two at random. EWMA: by latency.'),
-    hash: hash.optional().describe('What ConsistentHash hashes.'),
-  })
-  .check(
-    crossField<{ algorithm: string; hash?: object | undefined }>(
-      ['algorithm', 'hash'],
-      ({ algorithm, hash }, report) => {
-        if (algorithm === 'ConsistentHash' && hash === undefined) report('algorithm ConsistentHash needs hash')
-        if (algorithm !== 'ConsistentHash' && hash !== undefined)
-          report(`hash does not belong to algorithm ${algorithm}`, ['hash'])
-      },
+const loadBalancer = admitted(
+  z
+    .strictObject({
+      algorithm: z
+        .enum(['RoundRobin', 'LeastRequest', 'EWMA', 'Random', 'ConsistentHash'])
+        .default('LeastRequest')
+        .describe('How an endpoint is picked. LeastRequest: the less busy of two at random. EWMA: by latency.'),
+      hash: hash.optional().describe('What ConsistentHash hashes.'),
+    })
+    .check(
+      crossField<{ algorithm: string; hash?: object | undefined }>(
+        ['algorithm', 'hash'],
+        ({ algorithm, hash }, report) => {
+          if (algorithm === 'ConsistentHash' && hash === undefined) report('algorithm ConsistentHash needs hash')
+          if (algorithm !== 'ConsistentHash' && hash !== undefined)
+            report(`hash does not belong to algorithm ${algorithm}`, ['hash'])
+        },
+      ),
     ),
-  )
+  { rule: "self.algorithm != 'ConsistentHash' || has(self.hash)", message: 'algorithm ConsistentHash needs hash' },
+  {
+    rule: "self.algorithm == 'ConsistentHash' || !has(self.hash)",
+    message: 'hash belongs to algorithm ConsistentHash',
+    messageExpression: "'hash does not belong to algorithm ' + self.algorithm",
+    fieldPath: '.hash',
+  },
+)
 
 const connectionPool = z.strictObject({
   connectionsMax: count().optional().describe("Most open connections to one endpoint. Default: the sidecar's."),
@@ -110,17 +123,25 @@ export const retryConditions = [
   'breaker-open',
 ] as const
 
-const backoff = z
-  .strictObject({
-    base: positiveDuration().default('25ms').describe('Wait before the first retry; it doubles, with full jitter.'),
-    max: positiveDuration().optional().describe('Longest wait. Default: ten times base.'),
-  })
-  .check(
-    crossField<{ base: string; max?: string | undefined }>(['base', 'max'], ({ base, max }, report) => {
-      if (max !== undefined && durationMs(max) < durationMs(base))
-        report(`max (${max}) must not be shorter than base (${base})`, ['max'])
-    }),
-  )
+const backoff = admitted(
+  z
+    .strictObject({
+      base: positiveDuration().default('25ms').describe('Wait before the first retry; it doubles, with full jitter.'),
+      max: positiveDuration().optional().describe('Longest wait. Default: ten times base.'),
+    })
+    .check(
+      crossField<{ base: string; max?: string | undefined }>(['base', 'max'], ({ base, max }, report) => {
+        if (max !== undefined && durationMs(max) < durationMs(base))
+          report(`max (${max}) must not be shorter than base (${base})`, ['max'])
+      }),
+    ),
+  {
+    rule: `!has(self.max) || ${ofDurations('duration(self.max) >= duration(self.base)', 'self.max', 'self.base')}`,
+    message: 'max must not be shorter than base',
+    messageExpression: "'max (' + self.max + ') must not be shorter than base (' + self.base + ')'",
+    fieldPath: '.max',
+  },
+)
 
 const retry = z.strictObject({
   attempts: z
@@ -185,10 +206,11 @@ const spec = z
     targetRefs: targetRefs('Service').describe('Services that it holds for.'),
     loadBalancer: loadBalancer.optional().describe('How an endpoint is picked. Default: LeastRequest.'),
     connectionPool: connectionPool.optional().describe('Limits and times of upstream connections.'),
-    circuitBreaker: z
-      .array(circuitBreaker)
-      .min(1)
-      .max(2)
+    circuitBreaker: admitted(z.array(circuitBreaker).min(1).max(2), {
+      rule: 'self.size() < 2 || self[0].scope != self[1].scope',
+      message: 'two breakers of one scope; one for each scope',
+      messageExpression: "'two breakers of scope ' + self[0].scope + '; one for each scope'",
+    })
       .optional()
       .describe('Breakers, one for each scope. Default: none.'),
     outlierDetection: outlierDetection.optional().describe('Ejects endpoints that fail in a row. Default: off.'),

@@ -2,6 +2,7 @@
 import { isIP } from 'node:net'
 import { RE2JS } from 're2js'
 import { z } from 'zod'
+import { admission, rawText } from './admission.ts'
 import { durationMs, durationMsMax, isDuration } from './duration.ts'
 import { quote } from './quote.ts'
 
@@ -17,7 +18,7 @@ export const regexInstructionsMax = 1000
 
 /** GEP-2257 duration as text; `durationMs` turns it into a number. */
 export function duration() {
-  return z.string().check(
+  const schema = z.string().check(
     z.superRefine<string>((text, context) => {
       if (!isDuration(text)) {
         context.addIssue({ code: 'custom', message: durationMessage(text), params: { expected: durationExpected } })
@@ -25,19 +26,42 @@ export function duration() {
         context.addIssue({ code: 'custom', message: `${quote(text)} is longer than the longest duration, 1193h` })
       }
     }),
-    z.meta({ format: 'duration-gep2257', pattern: '^([0-9]{1,5}(h|m|s|ms)){1,4}$' }),
+    z.meta({ format: 'duration-gep2257', pattern: durationPattern, maxLength: durationCharactersMax }),
   )
+  admission.add(schema, { rules: [notTooLong] })
+  return schema
 }
 
 /** Like `duration`, but zero has no meaning for the field. */
 export function positiveDuration() {
-  return duration().check(
+  const schema = duration().check(
     z.superRefine<string>((text, context) => {
       if (isDuration(text) && durationMs(text) === 0) {
         context.addIssue({ code: 'custom', message: 'must be longer than zero', params: { expected: 'at least 1ms' } })
       }
     }),
   )
+  admission.add(schema, { rules: [notTooLong, longerThanZero] })
+  return schema
+}
+
+const durationPattern = '^([0-9]{1,5}(h|m|s|ms)){1,4}$'
+/** Four times five digits and `ms`. */
+const durationCharactersMax = 28
+
+/** What is no duration at all fails the pattern: one problem, not two. */
+export function ofDurations(rule: string, ...texts: readonly string[]): string {
+  return [...texts.map((text) => `!${text}.matches(${rawText(durationPattern)})`), rule].join(' || ')
+}
+
+const notTooLong = {
+  rule: ofDurations(`duration(self) <= duration('${durationMsMax}ms')`, 'self'),
+  message: 'longer than the longest duration, 1193h',
+}
+
+const longerThanZero = {
+  rule: ofDurations("duration(self) > duration('0s')", 'self'),
+  message: 'must be longer than zero: at least 1ms',
 }
 
 const durationExpected = 'a duration such as 250ms, 1m30s or 2h (h, m, s and ms, whole numbers, at most 5 digits)'
@@ -134,9 +158,11 @@ export function preciseHostname() {
 
 /** IP address or CIDR block. */
 export function ipBlock() {
-  return z.string().refine(isIpBlock, {
+  const schema = z.string().refine(isIpBlock, {
     error: (issue) => `${quote(issue.input)} is not an address or block such as 10.0.0.0/8, 192.0.2.7 or fd00::/8`,
   })
+  admission.add(schema, { schema: { anyOf: [{ format: 'ipv4' }, { format: 'ipv6' }, { format: 'cidr' }] } })
+  return schema
 }
 
 function isIpBlock(text: string): boolean {

@@ -1,12 +1,14 @@
 // What a request must look like: HTTPRoute's match, also used by FaultInjection.
 import { z } from 'zod'
+import { admitted, type CelRule } from './admission.ts'
 import { crossField } from './cross-field.ts'
-import { headerName, regexFault } from './fields.ts'
+import { headerName, regexCharactersMax, regexFault } from './fields.ts'
 
 /** Methods that Gateway API lets a route match. */
 export const routeMethods = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH'] as const
 
 const pathCharacters = /^(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})+$/
+const pathCharactersInCel = JSON.stringify(pathCharacters.source)
 
 /** Why a literal path can never match the normal form of a request (the CRD's own rules), or undefined. */
 export function pathFault(path: string): string | undefined {
@@ -18,23 +20,63 @@ export function pathFault(path: string): string | undefined {
   return undefined
 }
 
-const pathMatch = z
-  .strictObject({
-    type: z
-      .enum(['Exact', 'PathPrefix', 'RegularExpression'])
-      .default('PathPrefix')
-      .describe('How value is compared. PathPrefix: by path element, /a matches /a and /a/b, not /ab.'),
-    value: z.string().min(1).max(1024).default('/').describe('Path without query; RE2 syntax for RegularExpression.'),
-  })
-  .check(
-    crossField<{ type: string; value: string }>(['type', 'value'], ({ type, value }, report) => {
-      const fault = type === 'RegularExpression' ? regexFault(value) : pathFault(value)
-      if (fault !== undefined) report(fault, ['value'])
-    }),
-  )
+const isRegex = "self.type == 'RegularExpression'"
+
+/** The engine that the API server has reads the same RE2; how large a program comes of it only we can tell. */
+const regexRules: readonly CelRule[] = [
+  {
+    rule: `!(${isRegex}) || self.value.size() <= ${regexCharactersMax}`,
+    message: `regular expression too long; at most ${regexCharactersMax} characters are accepted`,
+    fieldPath: '.value',
+  },
+  {
+    rule: `!(${isRegex}) || ''.matches(self.value) in [true, false]`,
+    message: 'regular expression refused (RE2 syntax: no back-references, no look-around)',
+    fieldPath: '.value',
+  },
+]
+
+const literalPath = (rule: string, message: string): CelRule => ({
+  rule: `${isRegex} || ${rule}`,
+  message,
+  messageExpression: `'path "' + self.value + '" ${message.replace(/^path /, '')}'`,
+  fieldPath: '.value',
+})
+
+const pathRules: readonly CelRule[] = [
+  literalPath("self.value.startsWith('/')", 'path must begin with "/"'),
+  literalPath(
+    `!['//', '/./', '/../', '%2f', '%2F', '#'].exists(piece, self.value.contains(piece))`,
+    'path must not contain "//", "/./", "/../", "%2f" or "#"',
+  ),
+  literalPath("!self.value.endsWith('/.') && !self.value.endsWith('/..')", 'path must not end with "." or ".."'),
+  literalPath(
+    `self.value.contains('#') || self.value.matches(${pathCharactersInCel})`,
+    'path has a character that must be percent-encoded',
+  ),
+]
+
+const pathMatch = admitted(
+  z
+    .strictObject({
+      type: z
+        .enum(['Exact', 'PathPrefix', 'RegularExpression'])
+        .default('PathPrefix')
+        .describe('How value is compared. PathPrefix: by path element, /a matches /a and /a/b, not /ab.'),
+      value: z.string().min(1).max(1024).default('/').describe('Path without query; RE2 syntax for RegularExpression.'),
+    })
+    .check(
+      crossField<{ type: string; value: string }>(['type', 'value'], ({ type, value }, report) => {
+        const fault = type === 'RegularExpression' ? regexFault(value) : pathFault(value)
+        if (fault !== undefined) report(fault, ['value'])
+      }),
+    ),
+  ...regexRules,
+  ...pathRules,
+)
 
 function keyMatch<N extends z.ZodType<string>>(name: N, what: string) {
-  return z
+  const schema = z
     .strictObject({
       type: z.enum(['Exact', 'RegularExpression']).default('Exact').describe('How value is compared.'),
       name: name.describe(`Name of the ${what}.`),
@@ -46,47 +88,60 @@ function keyMatch<N extends z.ZodType<string>>(name: N, what: string) {
         if (fault !== undefined) report(fault, ['value'])
       }),
     )
+  return admitted(schema, ...regexRules)
 }
 
 /** All of the given parts must hold. */
-export const routeMatch = z
-  .strictObject({
-    path: pathMatch
-      .optional()
-      .describe('Path. Default: PathPrefix /.')
-      .meta({ default: { type: 'PathPrefix', value: '/' } }),
-    headers: z
-      .array(keyMatch(headerName(), 'header'))
-      .max(16)
-      .optional()
-      .describe('Request headers, all of which must match; names without case.'),
-    queryParams: z
-      .array(keyMatch(z.string().min(1).max(256), 'query parameter'))
-      .max(16)
-      .optional()
-      .describe('Query parameters, all of which must match.'),
-    method: z.enum(routeMethods).optional().describe('Method. Default: any.'),
-  })
-  .check(
-    crossField<{ headers?: { name: string }[] | undefined; queryParams?: { name: string }[] | undefined }>(
-      ['headers', 'queryParams'],
-      ({ headers, queryParams }, report) => {
-        repeated(
-          headers ?? [],
-          (name) => name.toLowerCase(),
-          (name, at) =>
-            report(`header "${name}" is matched twice; the second would never be read`, ['headers', at, 'name']),
-        )
-        repeated(queryParams ?? [], String, (name, at) =>
-          report(`query parameter "${name}" is matched twice; the second would never be read`, [
-            'queryParams',
-            at,
-            'name',
-          ]),
-        )
-      },
+export const routeMatch = admitted(
+  z
+    .strictObject({
+      path: pathMatch
+        .optional()
+        .describe('Path. Default: PathPrefix /.')
+        .meta({ default: { type: 'PathPrefix', value: '/' } }),
+      headers: z
+        .array(keyMatch(headerName(), 'header'))
+        .max(16)
+        .optional()
+        .describe('Request headers, all of which must match; names without case.'),
+      queryParams: z
+        .array(keyMatch(z.string().min(1).max(256), 'query parameter'))
+        .max(16)
+        .optional()
+        .describe('Query parameters, all of which must match.'),
+      method: z.enum(routeMethods).optional().describe('Method. Default: any.'),
+    })
+    .check(
+      crossField<{ headers?: { name: string }[] | undefined; queryParams?: { name: string }[] | undefined }>(
+        ['headers', 'queryParams'],
+        ({ headers, queryParams }, report) => {
+          repeated(
+            headers ?? [],
+            (name) => name.toLowerCase(),
+            (name, at) =>
+              report(`header "${name}" is matched twice; the second would never be read`, ['headers', at, 'name']),
+          )
+          repeated(queryParams ?? [], String, (name, at) =>
+            report(`query parameter "${name}" is matched twice; the second would never be read`, [
+              'queryParams',
+              at,
+              'name',
+            ]),
+          )
+        },
+      ),
     ),
-  )
+  {
+    rule: '!has(self.headers) || self.headers.all(a, self.headers.exists_one(b, b.name.lowerAscii() == a.name.lowerAscii()))',
+    message: 'a header is matched twice; the second would never be read',
+    fieldPath: '.headers',
+  },
+  {
+    rule: '!has(self.queryParams) || self.queryParams.all(a, self.queryParams.exists_one(b, b.name == a.name))',
+    message: 'a query parameter is matched twice; the second would never be read',
+    fieldPath: '.queryParams',
+  },
+)
 
 /** All of the given parts must hold. */
 export type RouteMatch = z.infer<typeof routeMatch>
