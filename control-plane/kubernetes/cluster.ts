@@ -1,7 +1,9 @@
 /** The Kubernetes API, as much of it as the mesh asks for. */
 import type { KubeConfig } from '@kubernetes/client-node'
-import { fetch, type RequestInit } from 'undici'
+import { fetch, type RequestInit, type Response } from 'undici'
+import { type Clock, systemClock, type Timer } from '../../src/base/clock.ts'
 import { messageOf } from '../../src/base/log.ts'
+import { Connections } from './connection.ts'
 
 /** The API server refused; `reason` is its own word: NotFound, Conflict, Forbidden, Expired, Invalid ... */
 export class ApiError extends Error {
@@ -61,14 +63,24 @@ export interface Ask {
   /** Default application/json; a PATCH names its kind: application/merge-patch+json, application/apply-patch+yaml. */
   readonly contentType?: string
   readonly signal?: AbortSignal
+  /** Until the answer is here, whole. Default 30 s. */
+  readonly timeoutMs?: number
+}
+
+/** What a watch tells. */
+export interface WatchListener {
+  /** The server has accepted it. */
+  opened?(): void
+  /** May throw: that ends the watch with what it throws. */
+  event(event: WatchEvent): void
 }
 
 /** Something of the API server that answers by JSON: what most of the control plane needs of a cluster. */
 export interface Api {
   /** Resolves with the answer; rejects with ApiError, or with an Error when the server cannot be reached. */
   ask<T = ApiObject>(method: string, path: string, ask?: Ask): Promise<T>
-  /** Watches until the server ends it or `signal` is aborted. Rejects with ApiError when it does not begin. */
-  watch(path: string, ask: Ask, onEvent: (event: WatchEvent) => void): Promise<void>
+  /** Watches until the server ends it. Rejects with ApiError when it does not begin, with an Error when it is cut off. */
+  watch(path: string, ask: Ask, listener: WatchListener): Promise<void>
 }
 
 export interface OpenOptions {
@@ -77,12 +89,18 @@ export interface OpenOptions {
   readonly context?: string | undefined
 }
 
+const answerTimeoutMs = 30_000
+/** API servers send a bookmark about once a minute, so a watch that is silent for longer is dead. */
+const watchSilenceMs = 150_000
+
 /** A cluster by kubeconfig or, inside a Pod, by its service account. */
 export class Cluster implements Api {
   readonly config: KubeConfig
   readonly #server: string
+  readonly #connections: Connections
+  readonly #clock: Clock
 
-  constructor(config: KubeConfig) {
+  constructor(config: KubeConfig, clock: Clock = systemClock) {
     const cluster = config.getCurrentCluster()
     if (cluster === null) {
       throw new Error(
@@ -90,6 +108,8 @@ export class Cluster implements Api {
       )
     }
     this.config = config
+    this.#clock = clock
+    this.#connections = new Connections(config)
     this.#server = cluster.server.replace(/\/$/, '')
   }
 
@@ -99,9 +119,12 @@ export class Cluster implements Api {
   }
 
   async ask<T = ApiObject>(method: string, path: string, ask: Ask = {}): Promise<T> {
-    const response = await this.#fetch(method, path, ask)
-    const text = await response.text()
-    if (response.status >= 400) throw apiError(response.status, text, `${method} ${path}`)
+    using limit = new Limit(this.#clock, ask.timeoutMs ?? answerTimeoutMs, 'did not answer within', ask.signal)
+    const { status, text } = await this.#reach(limit, async () => {
+      const response = await this.#fetch(method, path, ask, limit.signal)
+      return { status: response.status, text: await response.text() }
+    })
+    if (status >= 300) throw apiError(status, text, `${method} ${path}`)
     try {
       return (text === '' ? {} : JSON.parse(text)) as T
     } catch (cause) {
@@ -109,51 +132,106 @@ export class Cluster implements Api {
     }
   }
 
-  async watch(path: string, ask: Ask, onEvent: (event: WatchEvent) => void): Promise<void> {
+  async watch(path: string, ask: Ask, listener: WatchListener): Promise<void> {
+    using limit = new Limit(this.#clock, watchSilenceMs, 'was silent on a watch for', ask.signal)
     const query = { ...ask.query, watch: true, allowWatchBookmarks: true }
-    const response = await this.#fetch('GET', path, { ...ask, query })
+    const response = await this.#reach(limit, () => this.#fetch('GET', path, { ...ask, query }, limit.signal))
     if (response.status !== 200) throw apiError(response.status, await response.text(), `WATCH ${path}`)
+    listener.opened?.()
     const decoder = new TextDecoder()
+    const chunks = (response.body ?? new ReadableStream()).values() as AsyncIterableIterator<Uint8Array>
     let rest = ''
-    for await (const chunk of response.body ?? []) {
-      rest += decoder.decode(chunk as Uint8Array, { stream: true })
-      let end = rest.indexOf('\n')
-      if (end === -1) continue
-      let start = 0
-      for (; end !== -1; end = rest.indexOf('\n', start)) {
-        const line = rest.slice(start, end)
-        start = end + 1
-        // A line that is cut off by the end of the connection never gets here: it has no line feed.
-        if (line !== '') onEvent(JSON.parse(line) as WatchEvent)
+    try {
+      for (;;) {
+        const { done, value } = await this.#reach(limit, () => chunks.next())
+        if (done === true) return
+        limit.renew()
+        rest += decoder.decode(value, { stream: true })
+        let start = 0
+        for (let end = rest.indexOf('\n'); end !== -1; end = rest.indexOf('\n', start)) {
+          const line = rest.slice(start, end)
+          start = end + 1
+          // A line that is cut off by the end of the connection never gets here: it has no line feed.
+          if (line !== '') listener.event(JSON.parse(line) as WatchEvent)
+        }
+        if (start > 0) rest = rest.slice(start)
       }
-      rest = rest.slice(start)
+    } finally {
+      // Closes the connection when a listener threw.
+      void chunks.return?.().catch(() => {})
     }
   }
 
-  async #fetch(method: string, path: string, ask: Ask) {
-    const { HttpMethod, RequestContext } = await import('@kubernetes/client-node')
+  /** Closes the connections; whatever is under way is cut off. */
+  async close(): Promise<void> {
+    await this.#connections.close()
+  }
+
+  async #fetch(method: string, path: string, ask: Ask, signal: AbortSignal): Promise<Response> {
     const url = new URL(this.#server + path)
     for (const [name, value] of Object.entries(ask.query ?? {}))
       if (value !== undefined) url.searchParams.set(name, String(value))
-    // Credentials, certificates and proxies are the library's: tokens are read anew when they are replaced.
-    const context = new RequestContext(url.href, HttpMethod.GET)
-    await this.config.applySecurityAuthentication(context)
-    const headers: Record<string, string> = { ...context.getHeaders(), accept: 'application/json' }
-    if (ask.body !== undefined) headers['content-type'] = ask.contentType ?? 'application/json'
-    const dispatcher = context.getDispatcher()
+    const { dispatcher, headers } = await this.#connections.get()
     const init: RequestInit = {
       method,
-      headers,
-      ...(dispatcher === undefined ? {} : { dispatcher: dispatcher as NonNullable<RequestInit['dispatcher']> }),
+      headers: {
+        ...headers,
+        accept: 'application/json',
+        ...(ask.body === undefined ? {} : { 'content-type': ask.contentType ?? 'application/json' }),
+      },
+      dispatcher,
+      signal,
+      // An API server redirects nobody; who does must not be given the token.
+      redirect: 'manual',
       ...(ask.body === undefined ? {} : { body: JSON.stringify(ask.body) }),
-      ...(ask.signal === undefined ? {} : { signal: ask.signal }),
     }
+    return await fetch(url, init)
+  }
+
+  /** What goes wrong on the way says so in one line. */
+  async #reach<T>(limit: Limit, step: () => Promise<T>): Promise<T> {
     try {
-      return await fetch(url, init)
+      return await step()
     } catch (cause) {
+      if (limit.isOver) throw new Error(`the API server ${this.#server} ${limit.what}`, { cause })
       const inner = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause
       throw new Error(`the API server ${this.#server} cannot be reached: ${messageOf(inner)}`, { cause })
     }
+  }
+}
+
+/** Gives up after a time without news, by the clock of the caller. */
+class Limit implements Disposable {
+  readonly signal: AbortSignal
+  readonly what: string
+  isOver = false
+  readonly #clock: Clock
+  readonly #ms: number
+  readonly #abort = new AbortController()
+  #timer: Timer
+
+  constructor(clock: Clock, ms: number, what: string, outer: AbortSignal | undefined) {
+    this.#clock = clock
+    this.#ms = ms
+    this.what = `${what} ${ms / 1_000} s`
+    this.signal = outer === undefined ? this.#abort.signal : AbortSignal.any([outer, this.#abort.signal])
+    this.#timer = this.#start()
+  }
+
+  renew(): void {
+    this.#timer.cancel()
+    this.#timer = this.#start()
+  }
+
+  [Symbol.dispose](): void {
+    this.#timer.cancel()
+  }
+
+  #start(): Timer {
+    return this.#clock.after(this.#ms, () => {
+      this.isOver = true
+      this.#abort.abort(new Error(this.what))
+    })
   }
 }
 
@@ -161,8 +239,13 @@ export class Cluster implements Api {
 export async function openCluster(options: OpenOptions = {}): Promise<Cluster> {
   const { KubeConfig } = await import('@kubernetes/client-node')
   const config = new KubeConfig()
-  if (options.kubeconfig === undefined) config.loadFromDefault()
-  else {
+  if (options.kubeconfig === undefined) {
+    config.loadFromDefault()
+    // What the library says when it found nothing at all.
+    if (config.getCurrentCluster()?.server === 'http://localhost:8080') {
+      throw new Error('no cluster: set KUBECONFIG or --kubeconfig, or run inside a Pod')
+    }
+  } else {
     try {
       config.loadFromFile(options.kubeconfig)
     } catch (cause) {

@@ -12,7 +12,7 @@ import { Debounce } from '../debounce.ts'
 import { protects } from '../protection.ts'
 import { holdProblems, type Source, type SourceState } from '../source.ts'
 import { type ObjectReading, objectOrigin, readObject } from './read-object.ts'
-import { Reflector } from './reflector.ts'
+import { Reflector, type ReflectorState } from './reflector.ts'
 
 export interface KubernetesSourceOptions {
   readonly api: Api
@@ -43,8 +43,6 @@ export class KubernetesSource implements Source {
   readonly #options: KubernetesSourceOptions
   readonly #log: Log
   readonly #reflectors = new Map<Kind, Reflector<Kept>>()
-  /** The last good version of each object that could ever be read, for as long as the object is there. */
-  readonly #good = new Map<string, Document>()
   readonly #debounce: Debounce
   readonly #listeners = new Set<(state: SourceState) => void>()
   readonly #started = Promise.withResolvers<void>()
@@ -68,7 +66,7 @@ export class KubernetesSource implements Source {
           clock: options.clock,
           // Pods that have ended are nobody's endpoint, and a cluster may keep thousands of them.
           ...(kind === 'Pod' ? { query: { fieldSelector: 'status.phase!=Succeeded,status.phase!=Failed' } } : {}),
-          keep: (object) => this.#keep(kind, object),
+          keep: (object, before) => keep(kind, object, before),
           onChange: () => this.#debounce.trigger(),
         }),
       )
@@ -81,6 +79,11 @@ export class KubernetesSource implements Source {
 
   get synced(): boolean {
     return this.#synced
+  }
+
+  /** How each kind is watched, for metrics. */
+  *watches(): Iterable<{ readonly kind: Kind; readonly state: ReflectorState; readonly relists: number }> {
+    for (const [kind, { state, relists }] of this.#reflectors) yield { kind, state, relists }
   }
 
   /** Every object as it was read last, in force or not: where conditions are written. */
@@ -109,14 +112,6 @@ export class KubernetesSource implements Source {
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) }
   }
 
-  #keep(kind: Kind, object: ApiObject): Kept | undefined {
-    // Pods of the node's network have no identity of their own: calls to them are as calls out of the mesh.
-    const reading = readObject(kind, object)
-    const key = `${kind}/${reading.namespace}/${reading.name}/${reading.uid}`
-    if (reading.document !== undefined) this.#good.set(key, reading.document)
-    return { reading, good: this.#good.get(key) }
-  }
-
   #publish(): void {
     if (this.#stopped) return
     const missing = [...this.#reflectors].filter(([, reflector]) => !reflector.synced)
@@ -127,14 +122,10 @@ export class KubernetesSource implements Source {
     const documents: Document[] = []
     const problems: Problem[] = []
     const blocking: Problem[] = []
-    const good = new Set<string>()
     for (const [kind, reflector] of this.#reflectors) {
       if (reflector.failure !== undefined) problems.push(notWatched(kind, reflector.failure))
       for (const { reading, good: document } of reflector.values()) {
-        if (document !== undefined) {
-          documents.push(document)
-          good.add(`${kind}/${reading.namespace}/${reading.name}/${reading.uid}`)
-        }
+        if (document !== undefined) documents.push(document)
         for (const problem of reading.problems) {
           const said = withNote(problem, this.#noteOf(reading, document))
           problems.push(said)
@@ -142,7 +133,6 @@ export class KubernetesSource implements Source {
         }
       }
     }
-    for (const key of this.#good.keys()) if (!good.has(key)) this.#good.delete(key)
     if (blocking.length === 0) this.#released = true
     const { clock } = this.#options
     const next = { documents, problems: holdProblems(this.#current.problems, problems, clock.wall()), blocking }
@@ -180,6 +170,24 @@ export class KubernetesSource implements Source {
     const told = new Set(before.map((problem) => formatProblem(problem)))
     for (const line of now.map((problem) => formatProblem(problem))) if (!told.has(line)) this.#log.error(line)
   }
+}
+
+/**
+ * The version that reads is in force; one that does not leaves the one before in force, of the same object (a name that was
+ * deleted and made again is another). A new version that says the same is no change: most are of a status.
+ */
+function keep(kind: Kind, object: ApiObject, before: Kept | undefined): Kept {
+  const reading = readObject(kind, object)
+  const known = before?.reading.uid === reading.uid ? before : undefined
+  if (
+    known !== undefined &&
+    known.reading.generation === reading.generation &&
+    isDeepStrictEqual(known.reading.document?.value, reading.document?.value) &&
+    isDeepStrictEqual(known.reading.problems, reading.problems)
+  ) {
+    return known
+  }
+  return { reading, good: reading.document ?? known?.good }
 }
 
 function notWatched(kind: Kind, failure: string): Problem {
