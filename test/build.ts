@@ -14,23 +14,29 @@ const dist = path.join(root, 'dist')
 const copied = ['package.json', 'src/api/schema', 'src/cli/outrigger', 'src/cli/outrigger-node']
 const programs = ['src/cli/outrigger', 'src/cli/outrigger-node']
 
-/** Empties dist/ and fills it. Throws when the compiler found an error, which it has printed by then. */
-export function build(): void {
-  rmSync(dist, { recursive: true, force: true })
-  mkdirSync(dist)
-  for (const file of copied) cpSync(path.join(root, file), path.join(dist, file), { recursive: true })
-  for (const file of programs) chmodSync(path.join(dist, file), 0o755)
-  compile()
+/** Empties the folder and fills it. Throws when the compiler found an error, which it has printed by then. */
+export function build(folder: string = dist): void {
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(folder, { recursive: true })
+  for (const file of copied) cpSync(path.join(root, file), path.join(folder, file), { recursive: true })
+  for (const file of programs) chmodSync(path.join(folder, file), 0o755)
+  compile(folder)
 }
 
 /** The project's own settings, without tests. Comments go: V8 keeps the source text in memory. */
-function compile(): void {
-  const config = path.join(dist, 'tsconfig.json')
+function compile(folder: string): void {
+  const config = path.join(folder, 'tsconfig.json')
   const settings = {
-    extends: '../tsconfig.json',
-    compilerOptions: { rootDir: '..', outDir: '.', noEmit: false, removeComments: true },
-    include: ['../src', '../control-plane'],
-    exclude: ['../**/*.test.ts'],
+    extends: path.join(root, 'tsconfig.json'),
+    compilerOptions: {
+      rootDir: root,
+      outDir: '.',
+      noEmit: false,
+      removeComments: true,
+      typeRoots: [path.join(root, 'node_modules/@types')],
+    },
+    include: [path.join(root, 'src'), path.join(root, 'control-plane')],
+    exclude: [path.join(root, '**/*.test.ts')],
   }
   writeFileSync(config, JSON.stringify(settings))
   const tsc = path.join(root, 'node_modules/.bin/tsc')

@@ -1,11 +1,13 @@
 /**
- * `npm test [LANE...]`: runs the lanes in order and says of each what it did. A lane whose needs are not there is named
- * with the remedy; under CI=true that is a failure.
+ * `npm test [LANE...]`: runs the lanes in order and says of each what it did; without names, all but those on request.
+ * A lane whose needs are not there is named with the remedy; under CI=true that is a failure.
  */
 import { globSync } from 'node:fs'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 import { fileURLToPath } from 'node:url'
+import { openNode } from './cluster/node.ts'
+import { missingForCluster } from './cluster/requirements.ts'
 import { missingForNetns } from './netns/requirements.ts'
 
 interface Lane {
@@ -15,6 +17,12 @@ interface Lane {
   readonly concurrency: number
   /** What is missing on this machine, each with its remedy; empty: it can run. */
   readonly missing?: () => readonly string[]
+  /** Runs only when it is named. */
+  readonly onRequest?: true
+  /** What its files share; disposed of when they have run. */
+  readonly open?: () => Promise<AsyncDisposable>
+  /** Of one file; ten minutes when left out. */
+  readonly timeoutMs?: number
 }
 
 const lanes: readonly Lane[] = [
@@ -32,6 +40,15 @@ const lanes: readonly Lane[] = [
   { name: 'fuzz', files: ['test/fuzz/**/*.test.ts'], concurrency: 1 },
   { name: 'integration', files: ['test/integration/**/*.test.ts'], concurrency: 1 },
   { name: 'netns', files: ['test/netns/**/*.test.ts'], concurrency: 1, missing: missingForNetns },
+  {
+    name: 'cluster',
+    files: ['test/cluster/**/*.test.ts'],
+    concurrency: 1,
+    missing: missingForCluster,
+    onRequest: true,
+    open: openNode,
+    timeoutMs: 30 * 60_000,
+  },
 ]
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -49,7 +66,7 @@ const report: string[] = []
 const notRun: string[] = []
 
 for (const lane of lanes) {
-  if (wanted.length > 0 && !wanted.includes(lane.name)) continue
+  if (wanted.length > 0 ? !wanted.includes(lane.name) : lane.onRequest) continue
   const missing = lane.missing?.() ?? []
   if (missing.length > 0) {
     notRun.push(lane.name)
@@ -62,7 +79,7 @@ for (const lane of lanes) {
     .sort()
   const started = performance.now()
   process.stdout.write(`\n# lane ${lane.name}: ${files.length} files\n`)
-  const counts = await runLane(lane, files)
+  const counts = await openAndRun(lane, files)
   passed += counts.passed
   failed += counts.failed
   skipped += counts.skipped
@@ -79,10 +96,29 @@ const incomplete = process.env['CI'] === 'true' && (notRun.length > 0 || skipped
 if (incomplete) process.stdout.write('CI=true: a lane or test that did not run is a failure\n')
 process.exit(failed > 0 || incomplete ? 1 : 0)
 
-function runLane(lane: Lane, files: string[]): Promise<{ passed: number; failed: number; skipped: number }> {
+interface Counts {
+  passed: number
+  failed: number
+  skipped: number
+}
+
+/** A lane whose ground cannot be laid has failed, and the next one runs. */
+async function openAndRun(lane: Lane, files: string[]): Promise<Counts> {
+  let counts: Counts = { passed: 0, failed: 0, skipped: 0 }
+  try {
+    await using _ = await lane.open?.()
+    counts = await runLane(lane, files)
+  } catch (error) {
+    process.stdout.write(`${error instanceof Error ? error.message : String(error)}\n`)
+    counts.failed++
+  }
+  return counts
+}
+
+function runLane(lane: Lane, files: string[]): Promise<Counts> {
   const counts = { passed: 0, failed: 0, skipped: 0 }
   return new Promise((resolve) => {
-    const stream = run({ files, concurrency: lane.concurrency, cwd: root, timeout: 600_000 })
+    const stream = run({ files, concurrency: lane.concurrency, cwd: root, timeout: lane.timeoutMs ?? 600_000 })
     // Suites and files are containers; only what asserts counts.
     stream.on('test:pass', (event) => {
       if (event.details.type === 'suite') return
