@@ -7,13 +7,25 @@ import { type Api, ApiError, type ApiList, type ApiObject } from './kubernetes/c
 
 const rootLabel = 'outrigger.dev/root'
 const fieldManager = 'outrigger'
+/** A sidecar waits 10 s for its certificate. */
+const reviewMs = 8_000
 
 export function reviewWith(api: Api): ReviewToken {
   return async (token, audience) => {
-    const review = await api.ask('POST', '/apis/authentication.k8s.io/v1/tokenreviews', {
-      body: { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenReview', spec: { token, audiences: [audience] } },
-    })
-    return (review['status'] as TokenReviewStatus | undefined) ?? {}
+    try {
+      const review = await api.ask('POST', '/apis/authentication.k8s.io/v1/tokenreviews', {
+        body: { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenReview', spec: { token, audiences: [audience] } },
+        timeoutMs: reviewMs,
+      })
+      return (review['status'] as TokenReviewStatus | undefined) ?? {}
+    } catch (error) {
+      // What the API server says of a request may repeat parts of it: this one has a secret in it.
+      if (error instanceof ApiError)
+        throw new Error(
+          `TokenReview answered ${error.status} ${error.reason}: see the ClusterRole of the control plane`,
+        )
+      throw error
+    }
   }
 }
 
@@ -40,7 +52,8 @@ export function rootStore(api: Api, namespaces: () => Iterable<string>): RootSto
     namespaces,
     list: async () => {
       const { items = [] } = await api.ask<ApiList>('GET', '/api/v1/configmaps', {
-        query: { labelSelector: `${rootLabel}=true` },
+        // By name, so that a role can be held to this one name (resourceNames).
+        query: { fieldSelector: `metadata.name=${inSystem.rootConfigMap}` },
       })
       return new Map(
         items.map(({ metadata, data }) => [
@@ -65,17 +78,24 @@ export function rootStore(api: Api, namespaces: () => Iterable<string>): RootSto
   }
 }
 
-/** Puts the root of the webhook's certificate into its configuration, where it is not already. False: there is no such configuration. */
+/** Puts the roots of the webhook's certificate into its configuration, where they are not already. */
 export async function patchCaBundle(api: Api, name: string, rootPem: string): Promise<'same' | 'patched' | 'absent'> {
   const path = `/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/${name}`
   const configuration = await found(api.ask('GET', path))
   if (configuration === undefined) return 'absent'
-  const webhooks = (configuration['webhooks'] ?? []) as readonly { clientConfig?: { caBundle?: string } }[]
+  const webhooks = (configuration['webhooks'] ?? []) as readonly {
+    name: string
+    clientConfig?: { caBundle?: string }
+  }[]
   const bundle = Buffer.from(rootPem).toString('base64')
-  const patch = webhooks.flatMap(({ clientConfig }, at) =>
+  const patch = webhooks.flatMap(({ name, clientConfig }, at) =>
     clientConfig?.caBundle === bundle
       ? []
-      : [{ op: 'add', path: `/webhooks/${at}/clientConfig/caBundle`, value: bundle }],
+      : [
+          // It may have been replaced since it was read: the patch is for these webhooks in this order.
+          { op: 'test', path: `/webhooks/${at}/name`, value: name },
+          { op: 'add', path: `/webhooks/${at}/clientConfig/caBundle`, value: bundle },
+        ],
   )
   if (patch.length === 0) return 'same'
   await api.ask('PATCH', path, { contentType: 'application/json-patch+json', body: patch })

@@ -18,6 +18,8 @@ export interface LeadershipOptions {
 const leaseMs = 15_000
 const renewDeadlineMs = 10_000
 const retryMs = 2_000
+/** Of one request; an API server that hangs must not keep a holder that others think is gone. */
+const requestMs = 5_000
 
 interface LeaseSpec {
   readonly holderIdentity?: string
@@ -36,10 +38,11 @@ export class Leadership {
   readonly #options: LeadershipOptions
   readonly #log: Log
   #timer: Timer | undefined
+  /** Runs out when the last renewal is too long ago. */
+  #deadline: Timer | undefined
   #stopped = false
   #seen = ''
   #seenAt = 0
-  #renewedAt = 0
   #running: Promise<void> | undefined
 
   private constructor(options: LeadershipOptions) {
@@ -57,11 +60,12 @@ export class Leadership {
   async stop(): Promise<void> {
     this.#stopped = true
     this.#timer?.cancel()
+    this.#deadline?.cancel()
     await this.#running
     if (!this.held.current) return
     this.held.set(false)
     try {
-      const lease = await this.#options.api.ask('GET', this.#path)
+      const lease = await this.#options.api.ask('GET', this.#path, { timeoutMs: requestMs })
       const spec = specOf(lease)
       if (spec.holderIdentity !== this.#options.identity) return
       await this.#put(lease, { ...spec, holderIdentity: '', leaseDurationSeconds: 1, renewTime: this.#time() })
@@ -90,24 +94,32 @@ export class Leadership {
 
   /** Never rejects. */
   async #tryOnce(): Promise<void> {
-    const { clock, identity } = this.#options
+    const { identity } = this.#options
     try {
       const won = await this.#acquireOrRenew()
-      if (won) this.#renewedAt = clock.now()
+      if (won) this.#holdForAWhile()
       if (won !== this.held.current) this.#log.info(won ? `${identity} leads` : `${identity} does not lead any more`)
       this.held.set(won)
     } catch (error) {
       this.#log.warn(`the Lease cannot be read or written: ${messageOf(error)}`)
-      // Another may have it by now; better nobody for a moment than two.
-      if (this.held.current && clock.now() - this.#renewedAt >= renewDeadlineMs) this.held.set(false)
     }
+  }
+
+  /** Another may have it once it was not renewed for a time; better nobody for a moment than two. */
+  #holdForAWhile(): void {
+    this.#deadline?.cancel()
+    this.#deadline = this.#options.clock.after(renewDeadlineMs, () => {
+      if (this.held.current)
+        this.#log.warn(`${this.#options.identity} could not renew the Lease and does not lead any more`)
+      this.held.set(false)
+    })
   }
 
   async #acquireOrRenew(): Promise<boolean> {
     const { api, namespace, name, identity, clock } = this.#options
     let lease: ApiObject
     try {
-      lease = await api.ask('GET', this.#path)
+      lease = await api.ask('GET', this.#path, { timeoutMs: requestMs })
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 404) throw error
       const spec = { holderIdentity: identity, leaseDurationSeconds: leaseMs / 1_000, leaseTransitions: 0 }
@@ -117,7 +129,9 @@ export class Leadership {
         metadata: { name, namespace },
         spec: { ...spec, acquireTime: this.#time(), renewTime: this.#time() },
       }
-      return this.#orLost(api.ask('POST', this.#path.slice(0, this.#path.lastIndexOf('/')), { body }))
+      return this.#orLost(
+        api.ask('POST', this.#path.slice(0, this.#path.lastIndexOf('/')), { body, timeoutMs: requestMs }),
+      )
     }
     const spec = specOf(lease)
     const record = JSON.stringify(spec)
@@ -152,7 +166,7 @@ export class Leadership {
   }
 
   #put(lease: ApiObject, spec: LeaseSpec): Promise<unknown> {
-    return this.#options.api.ask('PUT', this.#path, { body: { ...lease, spec } })
+    return this.#options.api.ask('PUT', this.#path, { body: { ...lease, spec }, timeoutMs: requestMs })
   }
 }
 
