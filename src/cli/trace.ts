@@ -1,26 +1,51 @@
 import { type Command, Option } from 'commander'
 import type { TraceView } from '../../control-plane/admin/trace-store.ts'
 import { type Clock, sleep, systemClock } from '../base/clock.ts'
+import {
+  addTargetOptions,
+  chooseTarget,
+  sayTarget,
+  type Target,
+  type TargetOptions,
+  targetHelp,
+} from './cluster/target.ts'
 import { renderTrace } from './trace-tree.ts'
 
 /** Adds `outrigger trace`. */
 export function registerTrace(program: Command): void {
-  program
+  const command = program
     .command('trace')
     .argument('<id>', "'last', or a trace id: 32 hexadecimal digits (traceparent, access log)")
     .description('Show one request as a tree: a line per hop and per try, with the decisions taken and their policies.')
     .addOption(new Option('-o, --output <format>', 'form of the answer').choices(['text', 'json']).default('text'))
-    .option('--admin <host:port>', "the control plane's admin address", 'localhost:15014')
+  addTargetOptions(command)
     .addHelpText(
       'after',
-      '\nOnly sampled traces are kept (TelemetryPolicy, tracing.samplingRate), and none here while\n' +
+      targetHelp +
+        '\nOnly sampled traces are kept (TelemetryPolicy, tracing.samplingRate), and none here while\n' +
         'OTEL_EXPORTER_OTLP_ENDPOINT sends them to a collector of your own.\n\n' +
-        'Examples:\n  outrigger trace last\n  outrigger trace 4bf92f3577b34da6a3ce929d0e0e4736 -o json\n',
+        'Examples:\n  outrigger trace last\n  outrigger trace 4bf92f3577b34da6a3ce929d0e0e4736 -o json\n' +
+        '  outrigger trace last --cluster\n',
     )
-    .action(async (id: string, { output, admin }: { output: 'text' | 'json'; admin: string }) => {
-      const trace = await findTrace(id, admin, systemClock)
+    .action(async (id: string, { output, ...options }: TargetOptions & { output: 'text' | 'json' }) => {
+      const trace = await traceOf(id, await chooseTarget(options))
       process.stdout.write(`${output === 'json' ? JSON.stringify(trace, null, 2) : renderTrace(trace)}\n`)
     })
+}
+
+async function traceOf(id: string, target: Target): Promise<TraceView> {
+  if (target.is === 'admin') {
+    sayTarget(`the control plane at ${target.address}`)
+    return findTrace(id, target.address, systemClock)
+  }
+  const [{ withCluster }, { findClusterTrace }] = await Promise.all([
+    import('./cluster/open.ts'),
+    import('./cluster/trace.ts'),
+  ])
+  return withCluster(target.options, async (opened) => {
+    sayTarget(`every replica in namespace ${opened.systemNamespace} of ${opened.name}`)
+    return findClusterTrace(opened, (address, known = id) => findTrace(known, address, systemClock))
+  })
 }
 
 /** Sidecars send spans every half second; a trace that was quiet for longer is whole. */
@@ -72,7 +97,7 @@ async function ask(name: string, admin: string): Promise<TraceView | undefined> 
     text = await body.text()
   } catch (error) {
     throw new Error(
-      `no control plane answers at ${admin} (${reasonOf(error)}): start one with 'outrigger up DIR', or name it with --admin HOST:PORT`,
+      `no control plane answers at ${admin} (${reasonOf(error)}): start one with 'outrigger up DIR', name it with --admin HOST:PORT, or a cluster with --cluster`,
       { cause: error },
     )
   }
