@@ -3,11 +3,16 @@ import { existsSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 
 interface Locked {
+  readonly os?: readonly string[]
+  readonly cpu?: readonly string[]
   readonly dependencies?: Readonly<Record<string, string>>
   readonly optionalDependencies?: Readonly<Record<string, string>>
 }
 
-/** Their folders, from the root: `node_modules/zod`. One that is not installed is an error; an optional one is left out. */
+/**
+ * Their folders, from the root: `node_modules/zod`. One that is not installed is an error. Of the optional ones those that
+ * are native code for this platform; the others are for another runtime than Node.
+ */
 export function productionPackages(root: string): string[] {
   const lock = JSON.parse(readFileSync(path.join(root, 'package-lock.json'), 'utf8')) as {
     packages: Readonly<Record<string, Locked>>
@@ -16,9 +21,9 @@ export function productionPackages(root: string): string[] {
   const walk = (from: string, names: readonly string[], optional: boolean): void => {
     for (const name of names) {
       const folder = resolve(lock.packages, from, name)
-      if (folder === undefined || !existsSync(path.join(root, folder, 'package.json'))) {
-        // Packages with native code come once for each platform, and npm installs the one that fits.
-        if (optional) continue
+      const isInstalled = folder !== undefined && existsSync(path.join(root, folder, 'package.json'))
+      if (optional && !(isInstalled && isNative(lock.packages[folder]!))) continue
+      if (!isInstalled) {
         throw new Error(`${name}, which ${from || 'package.json'} needs, is not installed: run npm ci`)
       }
       if (found.has(folder)) continue
@@ -38,6 +43,11 @@ export function productionPackages(root: string): string[] {
   return [...found].sort()
 }
 
+/** Such packages come once for each platform, and npm installs the one that fits. */
+function isNative(one: Locked): boolean {
+  return one.os !== undefined || one.cpu !== undefined
+}
+
 /** As Node does it: the nearest node_modules above. */
 function resolve(packages: Readonly<Record<string, Locked>>, from: string, name: string): string | undefined {
   for (let folder = from; ; ) {
@@ -49,15 +59,16 @@ function resolve(packages: Readonly<Record<string, Locked>>, from: string, name:
   }
 }
 
-/** What a package carries for people and for compilers, and no program loads. Licences stay. */
+/** What a package carries for people, for compilers and for other runtimes, and Node does not load. Licences stay. */
 const useless =
-  /(?:\.map|\.d\.[cm]?ts|\.[cm]?ts|\.md|\.markdown|\.flow|\.tsbuildinfo|\.h|\.cc?|\.cpp|\.hh|\.gyp|CMakeLists\.txt|\.cmake|\.yml|\.editorconfig)$/i
+  /(?:\.map|\.d\.[cm]?ts|\.[cm]?ts|\.md|\.markdown|\.flow|\.tsbuildinfo|\.h|\.cc?|\.cpp|\.hh|\.gyp|CMakeLists\.txt|\.cmake|\.yml|\.editorconfig|\.bare)$/i
+/** At a package's top. */
 const uselessFolder = /^(?:tests?|__tests__|docs?|examples?|benchmarks?|bench|coverage|\.github|\.bin)$/i
 
 /** For a file of a package, by its path below the package's folder. */
 export function isNeeded(file: string, isFolder: boolean): boolean {
   const name = file.slice(file.lastIndexOf('/') + 1)
-  // Packages in packages have an entry of their own.
-  if (isFolder) return name !== 'node_modules' && !(name === file && uselessFolder.test(name))
+  // Packages in packages have an entry of their own. Node's binary here is for glibc.
+  if (isFolder) return !/^(?:node_modules|musl_.*)$/.test(name) && !(name === file && uselessFolder.test(name))
   return /^(?:licen[cs]e|notice|copying)/i.test(name) || !useless.test(name)
 }

@@ -1,5 +1,4 @@
 /** What a test does with the node: kubectl and helm, documents, waiting, calls from inside, and the story of a failure. */
-import type { TestContext } from 'node:test'
 import { parseAllDocuments, stringify } from 'yaml'
 import { attempt, type CommandOptions, type Result, run } from './command.ts'
 import { Namespace } from './namespace.ts'
@@ -91,8 +90,8 @@ export class Cluster implements AsyncDisposable {
   }
 
   /** For `afterEach((test) => cluster.explain(test, ...))`: prints the story when the test has failed. */
-  async explain(test: TestContext | { readonly passed?: boolean }, ...namespaces: string[]): Promise<void> {
-    if (test.passed !== false) return
+  async explain(test: object, ...namespaces: string[]): Promise<void> {
+    if (!('passed' in test) || test.passed !== false) return
     const own = this.#namespaces.map(({ name }) => name)
     process.stderr.write(await this.story(...new Set([...own, ...namespaces])))
   }

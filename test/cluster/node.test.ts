@@ -15,7 +15,7 @@ describe('the node', () => {
     here = await cluster.namespace('node')
   })
   after(() => cluster?.[Symbol.asyncDispose]())
-  afterEach((test) => cluster.explain(test as { passed?: boolean }))
+  afterEach((test) => cluster.explain(test))
 
   test('is a Kubernetes of the pinned version, Ready', async () => {
     const { items } = await cluster.get('nodes')
@@ -65,7 +65,7 @@ describe('the image', () => {
     here = await cluster.namespace('image')
   })
   after(() => cluster?.[Symbol.asyncDispose]())
-  afterEach((test) => cluster.explain(test as { passed?: boolean }))
+  afterEach((test) => cluster.explain(test))
 
   test('runs as user 1337, with a root it cannot write, no capability, and the strictest Pod Security', async () => {
     await cluster.kubectl(['label', 'namespace', here.name, 'pod-security.kubernetes.io/enforce=restricted'])
