@@ -38,6 +38,7 @@ describe('options of the sidecar', () => {
       drainTimeoutMs: 30_000,
       detectTimeoutMs: 200,
       logLevel: 'info',
+      appProbes: {},
     })
   })
 
@@ -101,6 +102,8 @@ describe('options of the sidecar', () => {
       'loud',
       '--access-log',
       'xml',
+      '--app-probes',
+      '{"/x":1}',
     ])
     for (const [flag, text] of [
       ['workload', /expected NAMESPACE\/NAME, got 'web-0'/],
@@ -114,11 +117,12 @@ describe('options of the sidecar', () => {
       ['control-plane', /expected HOST:PORT, got 'cp'/],
       ['log-level', /got 'loud'/],
       ['access-log', /got 'xml'/],
+      ['app-probes', /'\/x' is no path of a probe/],
     ] as const) {
       const problem = found.find((line) => line.startsWith(`--${flag} (OUTRIGGER_`))
       assert.match(problem ?? `nothing about --${flag}`, text)
     }
-    assert.equal(found.length, 11)
+    assert.equal(found.length, 13)
   })
 
   it('refuse what is no flag', () => {

@@ -1,7 +1,6 @@
 /** Flags and environment of `outrigger proxy run` as one typed value. All problems are reported at once. */
 import { parseArgs } from 'node:util'
-
-import type { AppProbe } from './api/app-probe.ts'
+import { type AppProbe, readAppProbes } from './api/app-probe.ts'
 
 /** host and port to listen on or to dial. */
 export interface HostPort {
@@ -174,17 +173,6 @@ export function parseProxyOptions(
     return ['127.0.0.1:0', '127.0.0.1:1']
   }
 
-  const appProbes = (): Readonly<Record<string, AppProbe>> => {
-    const text = one('app-probes')
-    if (text === undefined) return {}
-    try {
-      return JSON.parse(text) as Readonly<Record<string, AppProbe>>
-    } catch {
-      say('app-probes', 'expected JSON, as injection writes it')
-      return {}
-    }
-  }
-
   const address = one('address') ?? '127.0.0.1'
   const workload = one('workload')
   const [namespace = '', name = ''] = (workload ?? '').split('/')
@@ -235,7 +223,7 @@ export function parseProxyOptions(
     drainTimeoutMs: duration('drain-timeout'),
     detectTimeoutMs: duration('detect-timeout'),
     logLevel: pick('log-level', ['debug', 'info', 'warn', 'error']) ?? 'info',
-    appProbes: appProbes(),
+    appProbes: readAppProbes(one('app-probes') ?? '{}', (problem) => say('app-probes', problem)),
   }
   if (problems.length > 0) throw new OptionsError(problems)
   return options

@@ -1,5 +1,6 @@
 /** One sidecar, built in start order. The only place that constructs its parts. */
-import type { Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
+import { probeApp } from './admin/app-probe.ts'
 import { type AdminServer, startAdmin } from './admin/server.ts'
 import type { Mesh, Resource, Workload } from './api/gen/outrigger_pb.ts'
 import { BackendRegistry } from './balance/backends.ts'
@@ -51,6 +52,8 @@ export interface Sidecar {
   readonly telemetry: Telemetry
   readonly credentials: Live<Credentials | undefined>
   ready(): { readonly ready: boolean; readonly reason: string }
+  /** Not ready from now on, and inbound answers send callers elsewhere; everything is served on. */
+  retire(): void
   /** Stops accepting, lets work end for at most `timeoutMs`, closes everything. */
   drain(timeoutMs: number): Promise<void>
 }
@@ -182,9 +185,11 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
 
   // 6. Doors.
   const listeners: { readonly inbound: Listener[]; readonly outbound: Listener[] } = { inbound: [], outbound: [] }
+  let retired = false
   let draining = false
   const ready = (): { ready: boolean; reason: string } => {
     if (draining) return { ready: false, reason: 'draining' }
+    if (retired) return { ready: false, reason: 'retired: the Pod is about to end' }
     const held = certificate.status()
     if (held.is === 'waiting')
       return { ready: false, reason: `no certificate: ${held.failure ?? 'waiting for the control plane'}` }
@@ -217,6 +222,12 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
     guard.addPort(addresses.get(name)!.port)
     listeners[way].push(listener)
   }
+  /** As inbound delivery does: what comes from the sidecar's ordinary address would be captured as inbound traffic. */
+  const dialApp = (host: string, port: number): Socket => {
+    const socket = connect({ host, port, localAddress: deliveryAddress(runtime, host) })
+    guard.track(socket)
+    return socket
+  }
   let admin: AdminServer | undefined
   const closeAll = async (): Promise<void> => {
     sync.cancel()
@@ -231,6 +242,11 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
     await store.close()
     await telemetry.close()
     await admin?.close()
+  }
+  const retire = (): void => {
+    if (!retired) log.info('retired: callers are sent elsewhere')
+    retired = true
+    inbound.http.retire()
   }
   const drain = async (timeoutMs: number): Promise<void> => {
     if (draining) return
@@ -247,12 +263,15 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
     const started = await startAdmin(
       {
         stats: () => telemetry.stats(ready(), backendFacts(backends)),
-        configDump: () => ({ workload: by, mesh: mesh.current, ...store.status() }),
+        configDump: () => ({ workload: by, mesh: mesh.current, ...store.status(), resources: store.contents() }),
         backends: () => ({ services: backends.snapshot(), pools: outboundPools.sizes(), local: localPools.sizes() }),
         ready,
+        retire,
         drain: () => parts.onDrain?.(),
         setLogLevel: parts.setLogLevel,
         metrics: () => telemetry.scrape(),
+        appProbes: options.appProbes,
+        probe: (probe, call) => probeApp(probe, call, dialApp, clock),
       },
       {
         admin: { address: options.admin.host, port: options.admin.port },
@@ -283,7 +302,7 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
     await closeAll()
     throw error
   }
-  return { addresses, telemetry, credentials: certificate.credentials, ready, drain }
+  return { addresses, telemetry, credentials: certificate.credentials, ready, retire, drain }
 }
 
 function countEvent(telemetry: Telemetry, event: PolicyEvent, direction: 'outbound' | 'inbound'): void {

@@ -41,7 +41,14 @@ function appProbe(container: Container, probe: Probe): AppProbe | undefined {
     // Another machine's health is not behind this sidecar.
     if (number === undefined || (host !== undefined && host !== '')) return undefined
     const headers = httpHeaders.map(({ name, value }) => [name, value] as const)
-    return { kind: 'http', port: number, path, tls: scheme.toUpperCase() === 'HTTPS', headers, timeoutMs }
+    return {
+      kind: 'http',
+      port: number,
+      path: targetOf(path),
+      tls: scheme.toUpperCase() === 'HTTPS',
+      headers,
+      timeoutMs,
+    }
   }
   if (probe.tcpSocket !== undefined) {
     const number = portOf(container, probe.tcpSocket.port)
@@ -53,6 +60,12 @@ function appProbe(container: Container, probe: Probe): AppProbe | undefined {
     return { kind: 'grpc', port: probe.grpc.port, service: probe.grpc.service ?? '', timeoutMs }
   }
   return undefined
+}
+
+/** As the kubelet sends it: from the root, and without characters that a request line cannot have. */
+function targetOf(path: string): string {
+  const url = URL.parse(`http://pod/${path.replace(/^\//, '')}`)
+  return url === null ? '/' : `${url.pathname}${url.search}`
 }
 
 function portOf(container: Container, port: number | string): number | undefined {

@@ -33,20 +33,26 @@ export function proxyContainer({ settings, template, probes }: ProxyParts): Cont
   const env: { name: string; value?: string; valueFrom?: unknown }[] = [
     { name: 'POD_NAME', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } },
     { name: 'POD_NAMESPACE', valueFrom: { fieldRef: { fieldPath: 'metadata.namespace' } } },
+    { name: 'NODE_NAME', valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } },
     { name: 'OUTRIGGER_WORKLOAD', value: '$(POD_NAMESPACE)/$(POD_NAME)' },
     { name: 'OUTRIGGER_CAPTURE', value: settings.interceptionMode === 'REDIRECT' ? 'redirect' : 'explicit' },
     { name: 'OUTRIGGER_CONTROL_PLANE', value: `${service}:15012` },
     { name: 'OUTRIGGER_TOKEN_FILE', value: inPod.tokenFile },
     { name: 'OUTRIGGER_TRUST_BUNDLE', value: inPod.trustBundleFile },
     { name: 'OUTRIGGER_STATE_DIR', value: inPod.stateDir },
-    { name: 'OUTRIGGER_METRICS', value: '0.0.0.0:15020' },
-    { name: 'OUTRIGGER_HEALTH', value: '0.0.0.0:15021' },
+    { name: 'OUTRIGGER_METRICS', value: '[::]:15020' },
+    { name: 'OUTRIGGER_HEALTH', value: '[::]:15021' },
     { name: 'OUTRIGGER_LOG_LEVEL', value: settings.logLevel },
     { name: 'OUTRIGGER_ACCESS_LOG', value: config.accessLog },
     { name: 'OUTRIGGER_DRAIN_TIMEOUT', value: settings.drainTimeout },
     otlpEndpoint === ''
       ? { name: 'OUTRIGGER_TRACES', value: `http://${service}:15014/v1/traces` }
       : { name: 'OTEL_EXPORTER_OTLP_ENDPOINT', value: otlpEndpoint },
+    // Each span's resource; the names of the service come from the workload's own labels.
+    {
+      name: 'OTEL_RESOURCE_ATTRIBUTES',
+      value: 'k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME),k8s.node.name=$(NODE_NAME)',
+    },
   ]
   if (Object.keys(probes).length > 0) env.push({ name: 'OUTRIGGER_APP_PROBES', value: JSON.stringify(probes) })
   const heap = heapMegabytes(settings.resources.limits['memory'])
@@ -57,6 +63,8 @@ export function proxyContainer({ settings, template, probes }: ProxyParts): Cont
     imagePullPolicy: config.injector.imagePullPolicy,
     args: ['proxy', 'run'],
     env,
+    // At once when the Pod is to end. A native sidecar gets its SIGTERM when the applications have ended.
+    lifecycle: { preStop: { exec: { command: ['outrigger', 'proxy', 'retire'] } } },
     ports: [{ name: 'outrigger-mtr', containerPort: 15_020, protocol: 'TCP' }],
     // Every second for ten minutes: what comes after waits for it, and no longer than it must.
     startupProbe: { httpGet: ready, periodSeconds: 1, timeoutSeconds: 3, failureThreshold: 600 },
@@ -98,7 +106,16 @@ export function waitsForProxy(proxy: Container, settings: PodSettings): Containe
     lifecycle: {
       postStart: { exec: { command: ['outrigger', 'proxy', 'wait'] } },
       // As long as the applications wait, and one second for them to end.
-      ...(settings.drainDelaySeconds === 0 ? {} : { preStop: { sleep: { seconds: settings.drainDelaySeconds + 1 } } }),
+      preStop: {
+        exec: {
+          command: [
+            'outrigger',
+            'proxy',
+            'retire',
+            ...(settings.drainDelaySeconds === 0 ? [] : ['--for', `${settings.drainDelaySeconds + 1}s`]),
+          ],
+        },
+      },
     },
   }
 }

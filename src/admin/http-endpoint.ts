@@ -15,7 +15,9 @@ export interface Route {
   readonly path: string
   /** One line for the index. */
   readonly help: string
-  readonly answer: (query: URLSearchParams) => Answer | Promise<Answer>
+  /** Longest time until the answer; without it, an answer is due at once. */
+  readonly answerMs?: number
+  readonly answer: (query: URLSearchParams, request: IncomingMessage) => Answer | Promise<Answer>
 }
 
 export interface EndpointOptions {
@@ -46,9 +48,9 @@ export async function serveHttp(options: EndpointOptions): Promise<HttpEndpoint>
   server.maxConnections = connectionsMax
   server.setTimeout(idleTimeoutMs)
   server.on('request', (request, response) => void respond(options, request, response))
-  const { port } = await listen(server, options)
+  const { address, port } = await listen(server, options)
   return {
-    address: options.address,
+    address,
     port,
     close: () =>
       new Promise((resolve) => {
@@ -121,7 +123,8 @@ function answerOf(options: EndpointOptions, request: IncomingMessage): Answer | 
   if (route.method === 'POST' && request.headers.origin !== undefined) {
     return text(`${options.name}: ${path} does not answer web pages`, 403)
   }
-  return route.answer(new URLSearchParams(query === -1 ? '' : target.slice(query + 1)))
+  if (route.answerMs !== undefined) request.socket.setTimeout(Math.max(idleTimeoutMs, route.answerMs + 1_000))
+  return route.answer(new URLSearchParams(query === -1 ? '' : target.slice(query + 1)), request)
 }
 
 function index({ routes }: EndpointOptions): string {
@@ -145,7 +148,18 @@ function printableHost(host: string | undefined): string {
   return (host ?? '').replace(/[^\x21-\x7e]/g, '?').slice(0, 128)
 }
 
-function listen(server: Server, { address, port, name }: EndpointOptions): Promise<AddressInfo> {
+/** `::` is every address of both families; of IPv4 alone where the host has no IPv6. */
+async function listen(server: Server, options: EndpointOptions): Promise<AddressInfo> {
+  try {
+    return await listenOn(server, options)
+  } catch (error) {
+    const { code } = (error as Error).cause as NodeJS.ErrnoException
+    if (options.address !== '::' || (code !== 'EAFNOSUPPORT' && code !== 'EADDRNOTAVAIL')) throw error
+    return listenOn(server, { ...options, address: '0.0.0.0' })
+  }
+}
+
+function listenOn(server: Server, { address, port, name }: EndpointOptions): Promise<AddressInfo> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       reject(new Error(`${name} cannot listen on ${address}:${port}: ${remedy(error, port)}`, { cause: error }))

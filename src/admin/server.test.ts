@@ -2,7 +2,10 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { request } from 'node:http'
 import { createServer } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import { describe, it, type TestContext } from 'node:test'
+import type { AppProbe } from '../api/app-probe.ts'
+import type { ProbeCall } from './app-probe.ts'
 import { isDirectHost } from './http-endpoint.ts'
 import { type AdminServer, type AdminSources, startAdmin } from './server.ts'
 import type { Stats } from './stats.ts'
@@ -11,14 +14,16 @@ const loopback = { address: '127.0.0.1', port: 0 }
 
 interface Seen {
   drained: number
+  retired: number
   level: string
 }
 
 async function setUp(
   test: TestContext,
   sources: Partial<AdminSources> = {},
+  metrics: { readonly address: string; readonly port: number } = loopback,
 ): Promise<{ server: AdminServer; seen: Seen }> {
-  const seen: Seen = { drained: 0, level: '' }
+  const seen: Seen = { drained: 0, retired: 0, level: '' }
   const server = await startAdmin(
     {
       stats: () => ({ workload: 'shop/web-1', ready: true }) as unknown as Stats,
@@ -29,14 +34,17 @@ async function setUp(
       }),
       backends: () => [{ service: 'shop/orders' }],
       ready: () => ({ ready: true, reason: '' }),
+      retire: () => void seen.retired++,
       drain: () => void seen.drained++,
       setLogLevel: (level) => {
         seen.level = level
       },
       metrics: () => Promise.resolve('outrigger_test 1\n'),
+      appProbes: {},
+      probe: () => Promise.reject(new Error('not asked')),
       ...sources,
     },
-    { admin: loopback, metrics: loopback, health: loopback },
+    { admin: loopback, metrics, health: loopback },
   )
   test.after(() => server.close())
   return { server, seen }
@@ -48,8 +56,14 @@ interface Reply {
   readonly type: string
 }
 
-async function call(port: number, path: string, method = 'GET', headers: Record<string, string> = {}): Promise<Reply> {
-  const outgoing = request({ host: '127.0.0.1', port, path, method, headers, agent: false })
+async function call(
+  port: number,
+  path: string,
+  method = 'GET',
+  headers: Record<string, string> = {},
+  host = '127.0.0.1',
+): Promise<Reply> {
+  const outgoing = request({ host, port, path, method, headers, agent: false })
   outgoing.end()
   const [response] = await once(outgoing, 'response')
   let body = ''
@@ -67,7 +81,15 @@ describe('admin', () => {
         .trim()
         .split('\n')
         .map((line) => line.split(/\s+/).slice(0, 2).join(' ')),
-      ['GET /stats', 'GET /config_dump', 'GET /backends', 'GET /ready', 'POST /drain', 'POST /log-level'],
+      [
+        'GET /stats',
+        'GET /config_dump',
+        'GET /backends',
+        'GET /ready',
+        'POST /retire',
+        'POST /drain',
+        'POST /log-level',
+      ],
     )
     const unknown = await call(server.admin.port, '/quit')
     assert.equal(unknown.status, 404)
@@ -94,6 +116,9 @@ describe('admin', () => {
     assert.equal((await call(port, '/drain', 'POST', { origin: 'http://evil.example' })).status, 403)
     assert.equal((await call(port, '/drain', 'POST', { origin: 'null' })).status, 403)
     assert.equal(seen.drained, 0)
+    assert.equal((await call(port, '/retire')).status, 405)
+    assert.equal((await call(port, '/retire', 'POST')).status, 200)
+    assert.deepEqual([seen.retired, seen.drained], [1, 0])
     assert.equal((await call(port, '/drain', 'POST')).status, 200)
     assert.equal(seen.drained, 1)
     assert.equal((await call(port, '/stats', 'DELETE')).status, 405)
@@ -148,7 +173,7 @@ describe('admin', () => {
     const { port: adminPort } = free.address() as { port: number }
     free.close()
     await once(free, 'close')
-    const start = startAdmin({} as AdminSources, {
+    const start = startAdmin({ appProbes: {} } as AdminSources, {
       admin: { address: '127.0.0.1', port: adminPort },
       health: { address: '127.0.0.1', port },
     })
@@ -174,6 +199,48 @@ describe('metrics', () => {
     for (const path of ['/stats', '/config_dump', '/drain', '/../stats', '//stats'])
       assert.equal((await call(port, path)).status, 404, path)
     assert.equal((await call(port, '/drain', 'POST')).status, 404)
+  })
+
+  it('asks the application for the kubelet, at the address that the kubelet dialled', async (test) => {
+    const path = '/app-health/web/livez'
+    const asked: [AppProbe, ProbeCall][] = []
+    const tcp: AppProbe = { kind: 'tcp', port: 80, timeoutMs: 1_000 }
+    const { server } = await setUp(test, {
+      appProbes: { [path]: tcp },
+      probe: (probe, call) => {
+        asked.push([probe, call])
+        return Promise.resolve({ status: 418, reason: 'a teapot' })
+      },
+    })
+    const { port } = server.metrics!
+    const reply = await call(port, path, 'GET', { 'user-agent': 'kube-probe/1.33' })
+    assert.equal(reply.status, 418)
+    assert.equal(reply.body, 'a teapot\n')
+    assert.equal(asked[0]![0], tcp)
+    assert.equal(asked[0]![1].address, '127.0.0.1')
+    assert.equal(asked[0]![1].headers['user-agent'], 'kube-probe/1.33')
+    assert.equal((await call(port, path, 'POST')).status, 405)
+    assert.equal((await call(port, '/app-health/web/readyz')).status, 404)
+    // Who may read policy may not ask the application.
+    assert.equal((await call(server.admin.port, path)).status, 404)
+    assert.equal(asked.length, 1)
+  })
+
+  it('ends the sidecar for callers on loopback only', async (test) => {
+    const { server, seen } = await setUp(test, {}, { address: '0.0.0.0', port: 0 })
+    const { port } = server.metrics!
+    assert.equal((await call(port, '/quitquitquit')).status, 405)
+    assert.equal((await call(port, '/quitquitquit', 'POST', { origin: 'http://evil.example' })).status, 403)
+    const outside = Object.values(networkInterfaces())
+      .flatMap((list) => list ?? [])
+      .find(({ family, internal }) => family === 'IPv4' && !internal)
+    if (outside !== undefined) {
+      const refused = await call(port, '/quitquitquit', 'POST', {}, outside.address)
+      assert.deepEqual([refused.status, refused.body], [403, 'quitquitquit: only for callers on loopback\n'])
+    }
+    assert.equal(seen.drained, 0)
+    assert.equal((await call(port, '/quitquitquit', 'POST')).status, 200)
+    assert.equal(seen.drained, 1)
   })
 })
 

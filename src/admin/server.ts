@@ -1,4 +1,7 @@
+import type { IncomingMessage } from 'node:http'
+import type { AppProbe } from '../api/app-probe.ts'
 import type { LogLevel } from '../base/log.ts'
+import type { ProbeCall, ProbeResult } from './app-probe.ts'
 import { type HttpEndpoint, json, type Route, serveHttp, text } from './http-endpoint.ts'
 import type { Stats } from './stats.ts'
 
@@ -10,11 +13,16 @@ export interface AdminSources {
   /** Services, endpoints, their health. */
   backends(): unknown
   ready(): { readonly ready: boolean; readonly reason: string }
+  /** No longer ready, and inbound answers send callers elsewhere; everything is served on. */
+  retire(): void
   /** Stop accepting, let work end. Returns at once. */
   drain(): void
   setLogLevel(level: LogLevel): void
   /** Prometheus text. */
   metrics(): Promise<string>
+  /** The application's probes by path, and how to ask one. */
+  readonly appProbes: Readonly<Record<string, AppProbe>>
+  probe(probe: AppProbe, call: ProbeCall): Promise<ProbeResult>
 }
 
 export interface AdminOptions {
@@ -75,6 +83,15 @@ function adminRoutes(sources: AdminSources): Route[] {
     readyRoute('/ready', sources),
     {
       method: 'POST',
+      path: '/retire',
+      help: 'not ready from now on, answers say Connection: close; the rest goes on',
+      answer: () => {
+        sources.retire()
+        return text('retired')
+      },
+    },
+    {
+      method: 'POST',
       path: '/drain',
       help: 'stop accepting and let running requests end',
       answer: () => {
@@ -91,9 +108,20 @@ function adminRoutes(sources: AdminSources): Route[] {
   ]
 }
 
-/** Reachable from other machines, so metrics and nothing else. */
+/** Reachable from other machines: metrics, and of the application what the kubelet may ask it. */
 function metricsRoutes(sources: AdminSources): Route[] {
   return [
+    ...Object.entries(sources.appProbes).map(([path, probe]) => probeRoute(path, probe, sources)),
+    {
+      method: 'POST',
+      path: '/quitquitquit',
+      help: 'end this sidecar; for the Pod itself only, such as a Job whose sidecar is an ordinary container',
+      answer: (_query, request) => {
+        if (!isLoopback(request.socket.remoteAddress)) return text('quitquitquit: only for callers on loopback', 403)
+        sources.drain()
+        return text('ending')
+      },
+    },
     {
       method: 'GET',
       path: '/metrics',
@@ -105,6 +133,28 @@ function metricsRoutes(sources: AdminSources): Route[] {
       }),
     },
   ]
+}
+
+function probeRoute(path: string, probe: AppProbe, sources: AdminSources): Route {
+  return {
+    method: 'GET',
+    path,
+    help: `asks the application: ${probe.kind} on port ${probe.port}`,
+    answerMs: probe.timeoutMs,
+    answer: async (_query, request) => {
+      const { status, reason } = await sources.probe(probe, callOf(request))
+      return text(reason, status)
+    },
+  }
+}
+
+/** The address that the kubelet dialled is the Pod's. */
+function callOf({ socket, headers }: IncomingMessage): ProbeCall {
+  return { address: (socket.localAddress ?? '127.0.0.1').replace(/^::ffff:/, ''), headers }
+}
+
+function isLoopback(address: string | undefined): boolean {
+  return address !== undefined && /^(::1|(::ffff:)?127\..*)$/.test(address)
 }
 
 function healthRoutes(sources: AdminSources): Route[] {

@@ -12,11 +12,16 @@ const registrations: Readonly<Record<string, (program: Command) => Promise<void>
   token: async (program) => (await import('./token.ts')).registerToken(program),
   'control-plane': async (program) => (await import('./control-plane.ts')).registerControlPlane(program),
   proxy: async (program) => {
-    const [{ registerProxyRun }, { registerCapture }] = await Promise.all([
-      import('./proxy-run.ts'),
-      import('./capture.ts'),
-    ])
+    const [{ registerProxyRun }, { registerProxyConfig }, { registerProxyHooks }, { registerCapture }] =
+      await Promise.all([
+        import('./proxy-run.ts'),
+        import('./proxy-config.ts'),
+        import('./proxy-hooks.ts'),
+        import('./capture.ts'),
+      ])
     registerProxyRun(program)
+    registerProxyConfig(program)
+    registerProxyHooks(program)
     registerCapture(program)
   },
   version: async (program) => (await import('./version.ts')).registerVersion(program),

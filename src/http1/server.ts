@@ -37,6 +37,8 @@ export class Http1Server {
   readonly #sweep: Timer
   #grace: Timer | undefined
   draining = false
+  /** Answers say `Connection: close`; everything else goes on. */
+  retiring = false
 
   constructor(options: Http1ServerOptions) {
     this.options = options
@@ -58,6 +60,11 @@ export class Http1Server {
     const connection = new ServerConnection(this, socket, downstream, rules)
     this.#connections.add(connection)
     socket.once('close', () => this.#connections.delete(connection))
+  }
+
+  /** Callers go elsewhere one by one: no connection is ended in which a request could be on its way. */
+  retire(): void {
+    this.retiring = true
   }
 
   /** Connections end after their next response, which says `Connection: close`; those that stay idle, in a moment. */
