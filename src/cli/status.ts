@@ -4,6 +4,7 @@ import type { ControlPlaneStatus } from '../../control-plane/admin/status.ts'
 import type { SidecarStatus } from '../../control-plane/stream/sidecars.ts'
 import { systemClock } from '../base/clock.ts'
 import { messageOf } from '../base/log.ts'
+import { age } from './age.ts'
 import type { ClusterOptions } from './cluster/open.ts'
 import { addTargetOptions, chooseTarget, sayTarget, type TargetOptions, targetHelp } from './cluster/target.ts'
 import { paint, renderTable } from './table.ts'
@@ -174,12 +175,4 @@ function refusals(status: Pick<ControlPlaneStatus, 'certificateRefusals'>): stri
 function certificate(leftMs: number): string {
   if (leftMs <= 0) return paint('red', 'expired')
   return leftMs < 3_600_000 ? paint('yellow', `${age(leftMs)} left`) : `${age(leftMs)} left`
-}
-
-/** `45s`, `12m`, `5h`, `3d`: one unit is enough here. */
-function age(ms: number): string {
-  const s = Math.max(0, Math.round(ms / 1_000))
-  if (s < 90) return `${s}s`
-  if (s < 5_400) return `${Math.round(s / 60)}m`
-  return s < 172_800 ? `${Math.round(s / 3_600)}h` : `${Math.round(s / 86_400)}d`
 }

@@ -37,6 +37,15 @@ function apply(
 }
 
 describe('PolicyStore', () => {
+  test('shows what is in force, whole', () => {
+    const { store } = newStore()
+    store.watch(a, () => {})
+    apply(store, [[a, 'v1']])
+    const [one, ...others] = store.contents()
+    assert.deepEqual([one?.name, one?.version, others], [a, 'v1', []])
+    assert.deepEqual((one?.content as { name?: string } | undefined)?.name, a)
+  })
+
   test('asks for each name once, gathered, and again not while it lingers', async () => {
     const { clock, store, asked } = newStore()
     store.setConnected(true)

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
-import { create } from '@bufbuild/protobuf'
-import { type Delta, type Rejection, RejectionSchema, type Resource } from '../api/gen/outrigger_pb.ts'
+import { create, type JsonValue, toJson } from '@bufbuild/protobuf'
+import { type Delta, type Rejection, RejectionSchema, type Resource, ResourceSchema } from '../api/gen/outrigger_pb.ts'
 import type { Clock, Timer } from '../base/clock.ts'
 import { type Log, messageOf } from '../base/log.ts'
 import type { StateFolder } from '../base/state-folder.ts'
@@ -198,6 +198,14 @@ export class PolicyStore implements PolicySource {
       resources: this.#inForce().map(({ name, version }) => ({ name, version })),
       rejected: this.rejected.map(({ resource, version, reason }) => ({ resource, version, reason })),
     }
+  }
+
+  /** What is in force, whole: for people who ask. */
+  contents(): { name: string; version: string; content: JsonValue }[] {
+    return this.#inForce().map(({ name, version }) => {
+      const known = this.#known.get(name)
+      return { name, version, content: known?.is === 'held' ? toJson(ResourceSchema, known.resource) : null }
+    })
   }
 
   /** What is refused, and for which an older version, or none, is in force. */

@@ -62,7 +62,7 @@ export function podNames(word: string, namespace: string): readonly PodName[] {
 }
 
 async function noSuchPod(api: Api, namespace: string, name: string): Promise<string> {
-  const names = (await listAll<ClusterPod>(api, resourcePath(podTraits, namespace))).map(nameOf)
+  const names = (await listAll<ClusterPod>(api, resourcePath(podTraits, namespace))).map(nameOf).sort()
   // A Pod of a Deployment is rarely named whole.
   const starting = names.filter((one) => one.startsWith(`${name}-`))
   const near = starting.length > 0 ? starting : [closest(name, names)].filter((one) => one !== undefined)
