@@ -1,4 +1,5 @@
 import type { DocumentOf } from '../../src/api/documents/document.ts'
+import { isServiceRef } from '../../src/api/policy/route-filter.ts'
 import type { DocumentIndex } from './document-index.ts'
 import { objectKey } from './document-key.ts'
 import { meshPorts } from './service-ports.ts'
@@ -15,9 +16,7 @@ export interface AttachedRoute {
 }
 
 /** Whether a parentRef names a Service; others (Gateway) are not for the mesh. */
-export function isServiceParent(ref: ParentRef): boolean {
-  return ref.kind === 'Service' && (ref.group === '' || ref.group === 'core')
-}
+export const isServiceParent: (ref: ParentRef) => boolean = isServiceRef
 
 /** What became of one parentRef of a route. */
 export type Attachment =

@@ -4,6 +4,7 @@ import { type Problem, problemAt } from '../../src/api/documents/problem.ts'
 import { durationMs } from '../../src/api/policy/duration.ts'
 import { dangling } from './dangling.ts'
 import { objectKey } from './document-key.ts'
+import { isFaultRef } from './extension-ref.ts'
 import type { MeshModel } from './mesh-model.ts'
 import { rootNamespace, selectPods } from './selection.ts'
 
@@ -135,7 +136,9 @@ function isUsed(model: MeshModel, fault: DocumentOf<'FaultInjection'>): boolean 
     .some(
       (route) =>
         route.namespace === fault.namespace &&
-        route.value.spec.rules.some((rule) => rule.filters?.some((filter) => filter.extensionRef?.name === fault.name)),
+        route.value.spec.rules.some((rule) =>
+          rule.filters?.some(({ extensionRef: ref }) => ref?.name === fault.name && isFaultRef(ref)),
+        ),
     )
 }
 

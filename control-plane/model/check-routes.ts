@@ -6,6 +6,7 @@ import { attach, isServiceParent } from './attachment.ts'
 import { type BackendReference, resolveBackend } from './backend-ref.ts'
 import { dangling } from './dangling.ts'
 import { objectKey } from './document-key.ts'
+import { resolveExtension } from './extension-ref.ts'
 import type { MeshModel } from './mesh-model.ts'
 import { declaredProtocol } from './protocol.ts'
 import { redirectCycles } from './redirect-cycle.ts'
@@ -35,7 +36,8 @@ function checkRoute(model: MeshModel, route: Route): Problem[] {
       problems.push(dangling(model.index, route, [...path, 'name'], { kind: 'Service', namespace, name: ref.name }))
     }
   }
-  if (!parentRefs.some(isServiceParent)) problems.push(noServiceParent(route))
+  // What such a route refers to is the business of whoever serves its Gateway.
+  if (!parentRefs.some(isServiceParent)) return [noServiceParent(route)]
   for (const at of rules.keys()) problems.push(...checkRule(model, route, at, parents))
   return problems
 }
@@ -62,9 +64,15 @@ function checkRule(model: MeshModel, route: Route, at: number, parents: readonly
         if (same !== undefined) problems.push(mirrorsItself(route, refPath, same))
       }
       if (extensionRef !== undefined) {
-        const wanted = { kind: 'FaultInjection', namespace: route.namespace, name: extensionRef.name } as const
-        if (model.index.find(wanted.kind, wanted.namespace, wanted.name) === undefined) {
-          problems.push(dangling(model.index, route, [...path, i, 'extensionRef', 'name'], wanted))
+        const resolved = resolveExtension(model.index, route, extensionRef)
+        const refPath = [...path, i, 'extensionRef']
+        if (resolved.is === 'missing') {
+          const wanted = { kind: 'FaultInjection', namespace: route.namespace, name: extensionRef.name } as const
+          problems.push(dangling(model.index, route, [...refPath, 'name'], wanted))
+        } else if (resolved.is === 'foreign') {
+          const message = `${resolved.what} is no filter of the mesh: its requests are answered 500`
+          const expected = 'FaultInjection of group outrigger.dev'
+          problems.push(problemAt(route, [...refPath, 'kind'], { code: 'unsupported-filter', message, expected }))
         }
       }
     }
@@ -97,7 +105,7 @@ function checkBackend(
     return problemAt(route, [...path, 'port'], { code: 'missing-port', message: resolved.reason })
   }
   const code = resolved.fault === 'RefNotPermitted' ? 'not-permitted' : 'unsupported-backend'
-  const field = resolved.fault === 'RefNotPermitted' ? 'namespace' : 'name'
+  const field = { RefNotPermitted: 'namespace', InvalidKind: 'kind', UnsupportedValue: 'name' }[resolved.fault]
   return problemAt(route, [...path, field], { code, message: resolved.reason })
 }
 
@@ -145,5 +153,10 @@ function mirrorsItself(route: Route, path: Path, target: BackendReference): Prob
 
 function sameBackend(route: Route, a: BackendReference, b: BackendReference): boolean {
   const namespace = route.namespace
-  return a.name === b.name && a.port === b.port && (a.namespace ?? namespace) === (b.namespace ?? namespace)
+  return (
+    a.kind === b.kind &&
+    a.name === b.name &&
+    a.port === b.port &&
+    (a.namespace ?? namespace) === (b.namespace ?? namespace)
+  )
 }

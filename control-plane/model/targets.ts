@@ -1,5 +1,6 @@
 import type { DocumentOf } from '../../src/api/documents/document.ts'
 import type { DocumentIndex } from './document-index.ts'
+import { isFaultRef } from './extension-ref.ts'
 
 /** A policy that lost to an older one of its kind on one target. */
 export interface Conflict<D> {
@@ -60,7 +61,7 @@ export function ruleFaults(
   rule: DocumentOf<'HTTPRoute'>['value']['spec']['rules'][number],
 ): readonly DocumentOf<'FaultInjection'>[] {
   const used = new Set(
-    (rule.filters ?? []).map((filter) => filter.extensionRef?.name).filter((name) => name !== undefined),
+    (rule.filters ?? []).flatMap(({ extensionRef: ref }) => (ref !== undefined && isFaultRef(ref) ? [ref.name] : [])),
   )
   return index
     .all('FaultInjection')

@@ -22,7 +22,7 @@ export function backend(
   return create(BackendSchema, {
     namespace: ref.namespace ?? context.route.namespace,
     name: ref.name,
-    port: ref.port,
+    port: ref.port ?? 0,
     weight,
     filters: [...filters],
     invalid: resolved.is === 'invalid' ? resolved.reason : '',

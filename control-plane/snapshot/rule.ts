@@ -3,6 +3,7 @@ import type { DocumentOf } from '../../src/api/documents/document.ts'
 import { type Backend, BackendSchema, type Rule, RuleSchema } from '../../src/api/gen/outrigger_pb.ts'
 import { durationMs } from '../../src/api/policy/duration.ts'
 import type { AttachedRoute } from '../model/attachment.ts'
+import { resolveExtension } from '../model/extension-ref.ts'
 import type { MeshModel } from '../model/mesh-model.ts'
 import { ruleFaults } from '../model/targets.ts'
 import { type BackendContext, backend } from './backend.ts'
@@ -67,8 +68,12 @@ function backends(context: BackendContext, rule: RuleValue): Backend[] {
 function brokenExtension(model: MeshModel, route: DocumentOf<'HTTPRoute'>, rule: RuleValue): Backend | undefined {
   for (const { extensionRef } of rule.filters ?? []) {
     if (extensionRef === undefined) continue
-    if (model.index.find('FaultInjection', route.namespace, extensionRef.name) !== undefined) continue
-    const invalid = `filter FaultInjection ${route.namespace}/${extensionRef.name} does not exist`
+    const resolved = resolveExtension(model.index, route, extensionRef)
+    if (resolved.is === 'fault') continue
+    const invalid =
+      resolved.is === 'foreign'
+        ? `filter ${resolved.what} ${extensionRef.name} is not one of the mesh's`
+        : `filter FaultInjection ${route.namespace}/${extensionRef.name} does not exist`
     return create(BackendSchema, { namespace: route.namespace, name: extensionRef.name, weight: 1, invalid })
   }
   return undefined

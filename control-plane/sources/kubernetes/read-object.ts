@@ -3,6 +3,7 @@ import { type Problem, pathText } from '../../../src/api/documents/problem.ts'
 import { readDocument } from '../../../src/api/documents/read-document.ts'
 import { serviceNameLabel } from '../../../src/api/policy/endpoint-slice.ts'
 import { type Kind, type KindTraits, kinds } from '../../../src/api/policy/kinds.ts'
+import { isServiceRef } from '../../../src/api/policy/route-filter.ts'
 import { marks } from '../../../src/base/kubernetes-names.ts'
 import type { ApiObject, ObjectMeta } from '../../kubernetes/cluster.ts'
 
@@ -74,9 +75,22 @@ function project(kind: Kind, object: ApiObject): Readonly<Record<string, unknown
         metadata: { ...slim, labels: onlyLabel(metadata, serviceNameLabel) },
         endpoints: endpoints(object),
       }
+    case 'HTTPRoute':
+      return { ...rest, metadata: slim, spec: routeSpec(object['spec']) }
     default:
       return { ...rest, metadata: slim }
   }
+}
+
+/** A route for Gateways alone is another controller's: what it may say there is not ours to judge, nor to keep. */
+function routeSpec(spec: unknown): unknown {
+  const { parentRefs } = (spec ?? {}) as { readonly parentRefs?: readonly { group?: string; kind?: string }[] }
+  if (!Array.isArray(parentRefs) || parentRefs.some(namesService)) return spec
+  return { parentRefs }
+}
+
+function namesService({ group = 'gateway.networking.k8s.io', kind = 'Gateway' }: { group?: string; kind?: string }) {
+  return isServiceRef({ group, kind })
 }
 
 function onlyLabel(metadata: ObjectMeta | undefined, name: string): Readonly<Record<string, string>> {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
+import { kindNames } from '../../../src/api/policy/kinds.ts'
 import { systemClock } from '../../../src/base/clock.ts'
 import { eventually, LinesLog } from '../../../test/support/control.ts'
 import { FakeApi } from '../../../test/support/fake-api.ts'
@@ -97,7 +98,7 @@ for (const as of ['event', 'status'] as const) {
     for (const name of ['a', 'b', 'c']) api.put(service(name))
     await using source = open(api)
     await source.start()
-    await eventually(() => api.watches === 11, 'every kind is watched')
+    await eventually(() => api.watches === kindNames.length, 'every kind is watched')
     const [, b] = source.current.documents.toSorted((x, y) => (x.name < y.name ? -1 : 1))
     const seen = published(source)
     // What changes while nobody watches is found by the list.
@@ -114,7 +115,7 @@ for (const as of ['event', 'status'] as const) {
     // No state in between: neither empty nor without what stayed.
     for (const set of seen) assert.ok(set.includes('Service b') && set.includes('Service c'), set.join())
     assert.ok(source.current.documents.includes(b!), 'what did not change is the same object')
-    await eventually(() => api.watches === 11, 'every kind is watched again')
+    await eventually(() => api.watches === kindNames.length, 'every kind is watched again')
   })
 }
 
@@ -124,7 +125,7 @@ it('goes on after connections were cut, without a list and without a word', asyn
   const log = new LinesLog()
   await using source = open(api, log)
   await source.start()
-  await eventually(() => api.watches === 11, 'every kind is watched')
+  await eventually(() => api.watches === kindNames.length, 'every kind is watched')
   const lists = () => api.asked.filter(({ query }) => !query.has('watch')).length
   const before = lists()
   for (let round = 0; round < 3; round++) {
@@ -134,7 +135,7 @@ it('goes on after connections were cut, without a list and without a word', asyn
     const since = performance.now()
     await eventually(() => names(source).includes(`Service b${round}`), 'in sync', 5_000)
     assert.ok(performance.now() - since < 5_000)
-    await eventually(() => api.watches === 11, 'every kind is watched again')
+    await eventually(() => api.watches === kindNames.length, 'every kind is watched again')
   }
   assert.equal(lists(), before)
   assert.deepEqual(source.current.problems, [])
@@ -145,14 +146,17 @@ it('goes on from the version of a bookmark', async () => {
   await using api = await FakeApi.start()
   await using source = open(api)
   await source.start()
-  await eventually(() => api.watches === 11, 'every kind is watched')
+  await eventually(() => api.watches === kindNames.length, 'every kind is watched')
   // Another kind's changes move the version on; nothing is told to the quiet kinds but bookmarks.
   for (let at = 0; at < 5; at++) api.put(service(`s${at}`))
   api.bookmark()
   await eventually(() => names(source).length === 5, 'read')
   const from = api.asked.length
   api.cut()
-  await eventually(() => api.asked.slice(from).filter(({ query }) => query.has('watch')).length === 11, 'watched')
+  await eventually(
+    () => api.asked.slice(from).filter(({ query }) => query.has('watch')).length === kindNames.length,
+    'watched',
+  )
   assert.deepEqual(
     [...new Set(api.asked.slice(from).map(({ query }) => query.get('resourceVersion')))],
     [String(100 + 5)],
@@ -164,7 +168,7 @@ it('tells what cannot be watched for longer, keeps what it has, and takes the wo
   api.put(service('a'))
   await using source = open(api)
   await source.start()
-  await eventually(() => api.watches === 11, 'every kind is watched')
+  await eventually(() => api.watches === kindNames.length, 'every kind is watched')
   const forbidden = { kind: 'Status', code: 403, reason: 'Forbidden', message: 'services is forbidden' }
   api.intercepts.push(({ path }) => (path.endsWith('/services') ? { status: 403, body: forbidden } : undefined))
   api.cut()
@@ -283,4 +287,29 @@ it('what only a status changes is no change', async () => {
     },
     spec: { serviceAccountName: 'web', containers: [{ name: 'app', ports: [{ containerPort: 8080 }] }] },
   })
+})
+
+it('of a route for Gateways alone only the parents are read, of one with a Service all', async () => {
+  const route = (name: string, parents: object[]) => ({
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'HTTPRoute',
+    metadata: { name, namespace: 'shop' },
+    spec: {
+      parentRefs: parents,
+      rules: [{ filters: [{ type: 'OfNextYear', ofNextYear: {} }], sessionPersistence: { type: 'Cookie' } }],
+    },
+  })
+  const gateway = { group: 'gateway.networking.k8s.io', kind: 'Gateway', name: 'edge' }
+  await using api = await FakeApi.start()
+  api.put(route('edge', [gateway]))
+  api.put(route('both', [gateway, { group: '', kind: 'Service', name: 'orders' }]))
+  await using source = open(api)
+  await source.start()
+  assert.deepEqual(names(source), ['HTTPRoute edge'])
+  const told = source.current.problems.map(({ problem: { file, path, code } }) => `${file} ${path} ${code}`)
+  assert.ok(told.includes('cluster:HTTPRoute/shop/both spec.rules[0].filters[0].type wrong-value'), told.join('\n'))
+  assert.ok(
+    told.every((line) => line.startsWith('cluster:HTTPRoute/shop/both ')),
+    told.join('\n'),
+  )
 })

@@ -42,11 +42,12 @@ export function findingsOf(issue: z.core.$ZodIssue, root: JsonSchema): PathFindi
   const schema = schemaAt(root, path)
   if (issue.code === 'custom') {
     const expected: unknown = issue.params?.['expected']
+    const code = issue.params?.['code'] === 'not-supported' ? 'not-supported' : 'rule'
     return [
       {
         path,
         atKey: false,
-        finding: { code: 'rule', message: issue.message, ...(typeof expected === 'string' && { expected }) },
+        finding: { code, message: issue.message, ...(typeof expected === 'string' && { expected }) },
       },
     ]
   }
@@ -85,7 +86,7 @@ function codeOf(issue: z.core.$ZodIssue): string {
   if (issue.input === undefined) return 'missing-field'
   switch (issue.code) {
     case 'invalid_type':
-      return issue.expected === 'never' ? 'not-supported' : 'wrong-type'
+      return 'wrong-type'
     case 'too_small':
     case 'too_big':
       return 'out-of-range'

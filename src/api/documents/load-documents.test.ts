@@ -9,7 +9,7 @@ const policy =
   'apiVersion: outrigger.dev/v1alpha1\nkind: BackendPolicy\nmetadata: {name: web}\nspec:\n' +
   '  targetRefs: [{kind: Service, name: web}]\n'
 const allKinds =
-  'one of HTTPRoute, BackendPolicy, FaultInjection, PeerAuthentication, AuthorizationPolicy, TelemetryPolicy, ' +
+  'one of HTTPRoute, ReferenceGrant, BackendPolicy, FaultInjection, PeerAuthentication, AuthorizationPolicy, TelemetryPolicy, ' +
   'Service, EndpointSlice, Pod, Namespace, ServiceAccount'
 const notMap = 'error: the document is not a map; expected apiVersion, kind, metadata, spec'
 
@@ -68,8 +68,8 @@ const badTexts: Record<string, [text: string, ...lines: string[]]> = {
     `x.yaml:1:7: error: kind: unknown kind "toString"; expected ${allKinds}`,
   ],
   'another version': [
-    'apiVersion: gateway.networking.k8s.io/v1beta1\nkind: HTTPRoute\nmetadata: {name: x}\n',
-    'x.yaml:1:13: error: apiVersion: HTTPRoute of apiVersion "gateway.networking.k8s.io/v1beta1" is not known; ' +
+    'apiVersion: gateway.networking.k8s.io/v1alpha2\nkind: HTTPRoute\nmetadata: {name: x}\n',
+    'x.yaml:1:13: error: apiVersion: HTTPRoute of apiVersion "gateway.networking.k8s.io/v1alpha2" is not known; ' +
       'did you mean gateway.networking.k8s.io/v1?',
   ],
   'no version': ['kind: Service\nmetadata: {name: x}\n', 'x.yaml:1:1: error: missing field "apiVersion"; expected v1'],

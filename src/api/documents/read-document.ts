@@ -52,12 +52,14 @@ export function readDocument(raw: RawDocument): ReadDocument {
   const kind = value['kind']
   if (typeof kind !== 'string') return refuse(['kind'], missing('kind', kind))
   if (!isKind(kind)) return refuse(['kind'], unknownKind(kind))
-  const { apiVersion }: KindTraits = kinds[kind]
+  const { apiVersion, alsoVersions = [] }: KindTraits = kinds[kind]
   const identity = identityOf(kind, value)
-  if (value['apiVersion'] !== apiVersion) {
-    return { ...refuse(['apiVersion'], wrongApiVersion(kind, apiVersion, value['apiVersion'])), identity }
+  const written = value['apiVersion']
+  if (written === apiVersion) return { ...parse(kind, value, raw), identity }
+  if (typeof written === 'string' && alsoVersions.includes(written)) {
+    return { ...parse(kind, { ...value, apiVersion }, raw), identity }
   }
-  return { ...parse(kind, value, raw), identity }
+  return { ...refuse(['apiVersion'], wrongApiVersion(kind, apiVersion, written)), identity }
 }
 
 function parse(kind: Kind, value: Readonly<Record<string, unknown>>, raw: RawDocument): Omit<ReadDocument, 'identity'> {

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 
 /** Tells a problem of a rule: `path` is relative to the object that has the rule. */
-export type Report = (message: string, path?: readonly (string | number)[]) => void
+export type Report = (message: string, path?: readonly (string | number)[], code?: 'rule' | 'not-supported') => void
 
 /**
  * A rule over several fields of one object. zod skips the rules of an object that has any problem; this one
@@ -13,7 +13,9 @@ export function crossField<T extends object>(
 ): z.core.$ZodCheck<T> {
   return z.superRefine<T>(
     (value, context) => {
-      check(value, (message, path = []) => context.addIssue({ code: 'custom', message, path: [...path] }))
+      check(value, (message, path = [], code = 'rule') =>
+        context.addIssue({ code: 'custom', message, path: [...path], params: { code } }),
+      )
     },
     {
       when: ({ value, issues }) =>
@@ -37,9 +39,4 @@ export function countSet<T extends object>(value: T, fields: readonly (keyof T)[
   let count = 0
   for (const field of fields) if (value[field] !== undefined) count++
   return count
-}
-
-/** A field of the published API that is refused, with the reason and what to use instead. */
-export function notSupported(message: string) {
-  return z.never({ error: message }).optional()
 }

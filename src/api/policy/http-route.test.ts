@@ -75,6 +75,26 @@ const good: Record<string, unknown> = {
   }),
   'redirect alone': filter(redirect),
   'a Gateway parent (another controller has it)': { parentRefs: [{ name: 'edge' }] },
+  'no parent yet': { rules: [{}] },
+  'what only a Gateway has': {
+    parentRefs: [{ name: 'edge' }],
+    useDefaultGateways: 'All',
+    rules: [
+      {
+        filters: [
+          { type: 'CORS', cors: { allowOrigins: ['*'] } },
+          { type: 'ExternalAuth', externalAuth: { protocol: 'GRPC', backendRef: a } },
+          { type: 'ExtensionRef', extensionRef: { group: 'acme.test', kind: 'RateLimit', name: 'a' } },
+        ],
+        backendRefs: [{ group: 'multicluster.x-k8s.io', kind: 'ServiceImport', name: 'far' }],
+        sessionPersistence: { type: 'Cookie', cookie: { name: 'c' } },
+      },
+    ],
+  },
+  "a backend and a filter of another implementation (the model's to judge)": rule({
+    filters: [{ type: 'ExtensionRef', extensionRef: { group: 'acme.test', kind: 'RateLimit', name: 'a' } }],
+    backendRefs: [{ group: 'acme.test', kind: 'Bucket', name: 'b' }],
+  }),
 }
 
 describe('accepted', () => {
@@ -82,7 +102,7 @@ describe('accepted', () => {
 })
 
 const bad: Record<string, [spec: unknown, ...faults: string[]]> = {
-  'no parent': [{ rules: [] }, 'spec.parentRefs: missing field "parentRefs"', 'spec.rules: the list is empty'],
+  'no rule': [{ rules: [] }, 'spec.rules: the list is empty'],
   'Service without its group': [
     { parentRefs: [{ kind: 'Service', name: 'web' }] },
     'spec.parentRefs[0].group: a Service parent needs group: "" (without it Gateway API means its own group)',
@@ -161,14 +181,26 @@ const bad: Record<string, [spec: unknown, ...faults: string[]]> = {
     filter({ type: 'URLRewrite', urlRewrite: {} }),
     'spec.rules[0].filters[0].urlRewrite: set hostname, path or both',
   ],
-  CORS: [filter({ type: 'CORS' }), 'spec.rules[0].filters[0].type: filter "CORS" is not supported yet'],
+  'CORS without its settings': [filter({ type: 'CORS' }), 'spec.rules[0].filters[0]: type CORS needs the field cors'],
+  'what a Service does not get, beside a Gateway, too': [
+    {
+      parentRefs: [{ name: 'edge' }, ...parentRefs],
+      rules: [
+        { filters: [{ type: 'CORS', cors: {} }] },
+        { backendRefs: [{ ...a, filters: [{ type: 'ExternalAuth', externalAuth: {} }] }] },
+      ],
+    },
+    'spec.rules[0].filters[0].type: filter CORS is not supported for a Service',
+    'spec.rules[1].backendRefs[0].filters[0].type: filter ExternalAuth is not supported for a Service',
+  ],
   'session persistence': [
     rule({ sessionPersistence: {} }),
-    'spec.rules[0].sessionPersistence: sessionPersistence is not supported yet; use BackendPolicy loadBalancer.algorithm: ConsistentHash',
+    'spec.rules[0].sessionPersistence: sessionPersistence is not supported for a Service; use BackendPolicy loadBalancer.algorithm: ConsistentHash',
   ],
-  'another extension': [
-    filter({ type: 'ExtensionRef', extensionRef: { group: 'outrigger.dev', kind: 'RateLimit', name: 'a' } }),
-    'spec.rules[0].filters[0].extensionRef.kind: "RateLimit" is not known here',
+  'a kind that is none': [
+    rule({ backendRefs: [{ ...a, group: 'A_b', kind: '*' }] }),
+    'spec.rules[0].backendRefs[0].group: "A_b" is not an API group',
+    'spec.rules[0].backendRefs[0].kind: "*" is not a kind',
   ],
   'redirect with backends': [
     rule({ filters: [redirect], backendRefs: [a] }),
@@ -210,11 +242,11 @@ const bad: Record<string, [spec: unknown, ...faults: string[]]> = {
   'retried success': [rule({ retry: { codes: [200] } }), 'spec.rules[0].retry.codes[0]: 200 is too small'],
   'backend without port': [
     rule({ backendRefs: [{ name: 'a' }] }),
-    'spec.rules[0].backendRefs[0].port: missing field "port"',
+    'spec.rules[0].backendRefs[0].port: a Service needs its port',
   ],
-  'backend that is no Service': [
-    rule({ backendRefs: [{ ...a, kind: 'Bucket' }] }),
-    'spec.rules[0].backendRefs[0].kind: "Bucket" is not known here',
+  'mirror without port': [
+    filter({ type: 'RequestMirror', requestMirror: { backendRef: { name: 'a', group: 'core' } } }),
+    'spec.rules[0].filters[0].requestMirror.backendRef.port: a Service needs its port',
   ],
   '17 rules': [{ parentRefs, rules: Array.from({ length: 17 }, () => ({})) }, 'spec.rules: 17 items; at most 16'],
   '65 matches in a rule': [
@@ -246,4 +278,15 @@ test('a rule over fields is told although another field is unknown, and not when
   assert.deepEqual(faults(rule({ timeouts: { request: '1', backendRequest: '2s' } })), [
     'spec.rules[0].timeouts.request: "1" has no unit',
   ])
+})
+
+test('what is not supported has a code of its own', () => {
+  const text = JSON.stringify({
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'HTTPRoute',
+    metadata: { name: 'r' },
+    spec: filter({ type: 'ExternalAuth', externalAuth: {} }),
+  })
+  const codes = loadDocuments([{ path: 'x', text }]).problems.map(({ code }) => code)
+  assert.deepEqual(codes, ['not-supported'])
 })

@@ -1,9 +1,16 @@
 import { z } from 'zod'
-import { countSet, crossField, notSupported, type Report } from './cross-field.ts'
+import { countSet, crossField, type Report } from './cross-field.ts'
 import { strictDocument } from './document.ts'
 import { durationMs } from './duration.ts'
 import { duration, namespaceName, objectName, port } from './fields.ts'
-import { backendObjectReference, type RouteFilter, routeFilter } from './route-filter.ts'
+import {
+  backendReferenceFields,
+  isServiceRef,
+  missingFilters,
+  type RouteFilter,
+  routeFilter,
+  servicePortNeeded,
+} from './route-filter.ts'
 import { type RouteMatch, routeMatch } from './route-match.ts'
 
 /** Limits of Gateway API's CRD. */
@@ -39,7 +46,7 @@ const parentRef = z
 
 const backendRef = z
   .strictObject({
-    ...backendObjectReference.shape,
+    ...backendReferenceFields,
     weight: z.int().min(0).max(1_000_000).default(1).describe('Share of requests, relative to the other backends.'),
     filters: z
       .array(routeFilter)
@@ -48,6 +55,7 @@ const backendRef = z
       .describe('Filters for the requests that this backend gets.'),
   })
   .check(
+    servicePortNeeded,
     crossField<{ filters?: RouteFilter[] | undefined }>(['filters'], ({ filters }, report) => {
       for (const [at, { type }] of (filters ?? []).entries()) {
         if (type === 'RequestRedirect' || type === 'ExtensionRef') {
@@ -114,9 +122,7 @@ const rule = z
       .describe(
         'Retries: of connections that fail, are refused, reset or time out, and of codes. BackendPolicy retry holds what is not set here.',
       ),
-    sessionPersistence: notSupported(
-      'sessionPersistence is not supported yet; use BackendPolicy loadBalancer.algorithm: ConsistentHash',
-    ),
+    sessionPersistence: z.unknown().optional().describe('Not supported for a Service: refused there.'),
   })
   .check(
     crossField<{ matches: RouteMatch[]; filters?: RouteFilter[] | undefined; backendRefs?: unknown[] | undefined }>(
@@ -133,8 +139,8 @@ const spec = z
   .strictObject({
     parentRefs: z
       .array(parentRef)
-      .min(1)
       .max(httpRouteLimits.parentRefs)
+      .default([])
       .describe('What the route holds for: {group: "", kind: Service, name}.'),
     hostnames: z
       .array(z.string().min(1).max(253))
@@ -147,7 +153,10 @@ const spec = z
       .max(httpRouteLimits.rules)
       .default([{ matches: [{ path: { type: 'PathPrefix', value: '/' } }] }])
       .describe('The rule whose match is most specific decides; a request that none matches gets 404.'),
-    useDefaultGateways: notSupported('useDefaultGateways is not supported: name a Service in parentRefs'),
+    useDefaultGateways: z
+      .enum(['All', 'None'])
+      .optional()
+      .describe('For Gateways; a mesh has none, so it says nothing here.'),
   })
   .check(
     crossField<{ rules: { name?: string | undefined; matches: unknown[] }[] }>(['rules'], ({ rules }, report) => {
@@ -161,6 +170,13 @@ const spec = z
         if (name !== undefined) names.add(name)
       }
     }),
+    crossField<{ parentRefs: { group: string; kind: string }[]; rules: MissableRule[] }>(
+      ['parentRefs', 'rules'],
+      ({ parentRefs, rules }, report) => {
+        // What a Gateway makes of its routes is its own concern.
+        if (parentRefs.some(isServiceRef)) checkMissing(rules, report)
+      },
+    ),
   )
   .describe('What the route does.')
 
@@ -178,6 +194,33 @@ export type HTTPRoute = z.infer<typeof httpRoute>
 export type HTTPRouteRule = HTTPRoute['spec']['rules'][number]
 /** One backend of a rule. */
 export type HTTPBackendRef = NonNullable<HTTPRouteRule['backendRefs']>[number]
+
+interface MissableRule {
+  readonly filters?: RouteFilter[] | undefined
+  readonly backendRefs?: { readonly filters?: RouteFilter[] | undefined }[] | undefined
+  readonly sessionPersistence?: unknown
+}
+
+/**
+ * What the mesh does not have must not be passed over in silence: a route that relies on ExternalAuth would let everyone
+ * in. Such a route is not in force (Gateway API: Accepted False, UnsupportedValue).
+ */
+function checkMissing(rules: readonly MissableRule[], report: Report): void {
+  const check = (filters: readonly RouteFilter[] = [], place: readonly (string | number)[]) => {
+    for (const [at, { type }] of filters.entries()) {
+      if (!missingFilters.has(type)) continue
+      report(`filter ${type} is not supported for a Service`, [...place, 'filters', at, 'type'], 'not-supported')
+    }
+  }
+  for (const [at, { filters, backendRefs = [], sessionPersistence }] of rules.entries()) {
+    check(filters, ['rules', at])
+    for (const [i, ref] of backendRefs.entries()) check(ref.filters, ['rules', at, 'backendRefs', i])
+    if (sessionPersistence === undefined) continue
+    const message =
+      'sessionPersistence is not supported for a Service; use BackendPolicy loadBalancer.algorithm: ConsistentHash'
+    report(message, ['rules', at, 'sessionPersistence'], 'not-supported')
+  }
+}
 
 function checkRepeats(filters: readonly RouteFilter[], report: Report): void {
   const seen = new Set<string>()

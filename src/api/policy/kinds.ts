@@ -8,6 +8,7 @@ import { httpRoute } from './http-route.ts'
 import { namespace } from './namespace.ts'
 import { peerAuthentication } from './peer-authentication.ts'
 import { pod } from './pod.ts'
+import { referenceGrant } from './reference-grant.ts'
 import { service } from './service.ts'
 import { serviceAccount } from './service-account.ts'
 import { telemetryPolicy } from './telemetry-policy.ts'
@@ -15,6 +16,8 @@ import { telemetryPolicy } from './telemetry-policy.ts'
 /** What is known of a kind besides its schema; the words are those of `kubectl api-resources`. */
 export interface KindTraits {
   readonly apiVersion: string
+  /** Versions of the same content that a file may have, too. */
+  readonly alsoVersions?: readonly string[]
   readonly plural: string
   readonly shortNames: readonly string[]
   readonly scope: 'Namespaced' | 'Cluster'
@@ -30,11 +33,22 @@ const core = { apiVersion: 'v1', scope: 'Namespaced', unknownFields: 'loose' } a
 export const kinds = {
   HTTPRoute: {
     apiVersion: 'gateway.networking.k8s.io/v1',
+    alsoVersions: ['gateway.networking.k8s.io/v1beta1'],
     plural: 'httproutes',
     shortNames: [],
     scope: 'Namespaced',
     unknownFields: 'strict',
     schema: httpRoute,
+  },
+  // Every release of Gateway API serves v1beta1; v1 came with 1.5.
+  ReferenceGrant: {
+    apiVersion: 'gateway.networking.k8s.io/v1beta1',
+    alsoVersions: ['gateway.networking.k8s.io/v1'],
+    plural: 'referencegrants',
+    shortNames: ['refgrant'],
+    scope: 'Namespaced',
+    unknownFields: 'strict',
+    schema: referenceGrant,
   },
   BackendPolicy: { ...ours, plural: 'backendpolicies', shortNames: ['bep'], schema: backendPolicy },
   FaultInjection: { ...ours, plural: 'faultinjections', shortNames: ['fi'], schema: faultInjection },

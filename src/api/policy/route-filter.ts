@@ -1,6 +1,6 @@
 // HTTPRoute filters: a `type` and the sibling field of that type, as Gateway API has them.
 import { z } from 'zod'
-import { countSet, crossField, notSupported, type Report } from './cross-field.ts'
+import { countSet, crossField, type Report } from './cross-field.ts'
 import { headerName, headerValue, namespaceName, objectName, port, preciseHostname } from './fields.ts'
 import { quote } from './quote.ts'
 import { pathFault } from './route-match.ts'
@@ -70,14 +70,47 @@ const urlRewrite = z
   })
   .refine((value) => countSet(value, ['hostname', 'path']) > 0, { error: 'set hostname, path or both' })
 
-/** A Service and its port. */
-export const backendObjectReference = z.strictObject({
-  group: z.literal('').default('').describe('API group; only "" (core).'),
-  kind: z.literal('Service').default('Service').describe('Kind; only Service.'),
+/** API group and kind of an object, as Gateway API lets them be written. */
+export const objectType = {
+  group: z
+    .string()
+    .max(253)
+    .regex(/^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/, {
+      error: (issue) => `${quote(issue.input)} is not an API group`,
+    }),
+  kind: z
+    .string()
+    .min(1)
+    .max(63)
+    .regex(/^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$/, { error: (issue) => `${quote(issue.input)} is not a kind` }),
+}
+
+/** Whether a reference names a Service. */
+export function isServiceRef({ group, kind }: { readonly group: string; readonly kind: string }): boolean {
+  return kind === 'Service' && (group === '' || group === 'core')
+}
+
+/** What a backend is. Only a Service is one here; what else a Gateway may send to is read, and is no backend. */
+export const backendReferenceFields = {
+  group: objectType.group.default('').describe('API group; "" (core) for a Service.'),
+  kind: objectType.kind.default('Service').describe('Kind; the mesh sends to Services only.'),
   name: objectName().describe('Name of the Service.'),
-  namespace: namespaceName().optional().describe("Namespace of the Service. Default: the route's own."),
-  port: port().describe('Port of the Service.'),
-})
+  namespace: namespaceName()
+    .optional()
+    .describe("Namespace of the Service. Default: the route's own; another one needs a ReferenceGrant there."),
+  port: port().optional().describe('Port of the Service; needed.'),
+}
+
+/** A Service has ports, of which one is meant; other kinds may have none. */
+export const servicePortNeeded = crossField<{ group: string; kind: string; port?: number | undefined }>(
+  ['group', 'kind', 'port'],
+  (ref, report) => {
+    if (isServiceRef(ref) && ref.port === undefined) report('a Service needs its port', ['port'])
+  },
+)
+
+/** A Service and its port. */
+const backendObjectReference = z.strictObject(backendReferenceFields).check(servicePortNeeded)
 
 const requestMirror = z
   .strictObject({
@@ -109,10 +142,13 @@ const requestMirror = z
   )
 
 const extensionRef = z.strictObject({
-  group: z.literal('outrigger.dev').describe('Always outrigger.dev.'),
-  kind: z.literal('FaultInjection').describe('Always FaultInjection.'),
+  group: objectType.group.describe('outrigger.dev; other groups are for other implementations.'),
+  kind: objectType.kind.describe('FaultInjection.'),
   name: objectName().describe("Name of the FaultInjection, in the route's own namespace."),
 })
+
+/** Settings of a filter that other implementations have: for a Gateway they are read, for a Service refused. */
+const otherwhere = z.unknown()
 
 const siblings = {
   RequestHeaderModifier: 'requestHeaderModifier',
@@ -121,7 +157,12 @@ const siblings = {
   URLRewrite: 'urlRewrite',
   RequestMirror: 'requestMirror',
   ExtensionRef: 'extensionRef',
+  CORS: 'cors',
+  ExternalAuth: 'externalAuth',
 } as const
+
+/** Filters that the mesh does not have: a route that asks for one is not taken for a Service. */
+export const missingFilters: ReadonlySet<RouteFilterType> = new Set(['CORS', 'ExternalAuth'])
 
 /** Type of a filter. */
 export type RouteFilterType = keyof typeof siblings
@@ -129,22 +170,15 @@ export type RouteFilterType = keyof typeof siblings
 const types = Object.keys(siblings) as [RouteFilterType, ...RouteFilterType[]]
 
 const filterShape = {
-  type: z
-    .enum(types, {
-      error: (issue) =>
-        issue.input === 'CORS' || issue.input === 'ExternalAuth'
-          ? `filter ${quote(issue.input)} is not supported yet`
-          : undefined,
-    })
-    .describe('Which filter; the field of the same name holds its settings.'),
+  type: z.enum(types).describe('Which filter; the field of the same name holds its settings.'),
   requestHeaderModifier: headerModifier.optional().describe('Changes headers of the request.'),
   responseHeaderModifier: headerModifier.optional().describe('Changes headers of the response.'),
   requestRedirect: requestRedirect.optional().describe('Answers with a redirect.'),
   urlRewrite: urlRewrite.optional().describe('Changes host and path of the request.'),
   requestMirror: requestMirror.optional().describe('Copies requests to another Service.'),
   extensionRef: extensionRef.optional().describe('Applies a FaultInjection to the rule.'),
-  cors: notSupported('cors is not supported yet'),
-  externalAuth: notSupported('externalAuth is not supported yet'),
+  cors: otherwhere.optional().describe('Not supported for a Service: refused there.'),
+  externalAuth: otherwhere.optional().describe('Not supported for a Service: refused there.'),
 }
 
 /** One filter of a rule or of a backend. */
