@@ -32,6 +32,8 @@ export class ClientConnection implements PayloadSink {
   requests = 0
   /** Clock time when an idle connection is too old, and when a stalled body is. */
   expiresAt = Number.POSITIVE_INFINITY
+  /** Clock time since when it has lain idle, or last did; below 0: never. */
+  idleSince = Number.NEGATIVE_INFINITY
   closed = false
   /** Its pool counts it among those under way. */
   counted = false

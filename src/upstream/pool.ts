@@ -34,6 +34,18 @@ export const defaultPoolLimits: PoolLimits = {
   idleTimeoutMs: 55_000,
 }
 
+/**
+ * A server ends a connection on which nothing was ever asked much sooner than one that it has answered on (a sidecar after
+ * 10 s): one that was dialled for somebody who then got another is not kept for long.
+ */
+const unusedIdleMs = 5_000
+
+/** A sidecar keeps an idle connection for 60 s (http1/limits.ts), whatever a policy of ours says. */
+const sidecarIdleMs = 55_000
+
+/** One that was used so lately is used again at once, with no look at whether its peer is closing it. */
+const warmMs = 100
+
 interface Waiter {
   readonly exchange: Exchange
   readonly lines: string
@@ -93,7 +105,10 @@ export class Pool implements ConnectionOwner {
       return Promise.reject(this.#overflow('requestsMax', this.limits.requestsMax))
     const now = this.#clock.now()
     const idle = this.#takeIdle(now)
-    if (idle !== undefined) return this.#sendOn(idle, exchange, lines)
+    if (idle !== undefined) {
+      if (mayRepeat(exchange) || now < idle.idleSince + warmMs) return this.#sendOn(idle, exchange, lines)
+      return this.#sendIfOpen(idle, exchange, lines)
+    }
     this.usedAt = now
     if (this.#closed) return Promise.reject(this.#drained())
     if (this.#waiting.length >= this.limits.pendingRequestsMax) {
@@ -114,17 +129,37 @@ export class Pool implements ConnectionOwner {
     }
   }
 
+  /**
+   * What may not be sent twice goes out on a kept connection only after one more turn of the event loop: an end that
+   * the peer has sent already is seen then. What remains is the time that its end is on the way.
+   */
+  #sendIfOpen(connection: ClientConnection, exchange: Exchange, lines: string): Promise<Response> {
+    this.#count(connection)
+    return new Promise<Response>((resolve) => {
+      setImmediate(() => {
+        const open = !connection.closed && !connection.socket.destroyed
+        if (open && !this.#closed && exchange.cancelled === undefined) {
+          resolve(this.#sendOn(connection, exchange, lines))
+          return
+        }
+        this.#uncount(connection)
+        if (open && !this.#closed) this.#offer(connection)
+        else connection.socket.destroy()
+        resolve(this.send(exchange, lines))
+      })
+    })
+  }
+
   #sendOn(connection: ClientConnection, exchange: Exchange, lines: string): Promise<Response> {
-    const reused = connection.requests > 0
-    this.#active++
-    connection.counted = true
+    const reused = connection.requests > 0 || connection.idleSince >= 0
+    this.#count(connection)
     const promise = connection.send(exchange, lines)
     if (!reused) return promise
     // The upstream may have closed the idle connection while the request was on its way. Nothing was answered, so a
     // request that may be repeated gets one fresh connection (RFC 9110 section 9.2.2, RFC 9112 section 9.3.1).
     return promise.catch((error: MeshError) => {
       const lost = error.code === 'UPSTREAM_RESET' && connection.unanswered && exchange.cancelled === undefined
-      if (!lost || !idempotent.has(exchange.request.method) || exchange.body.whole === undefined) throw error
+      if (!lost || !mayRepeat(exchange)) throw error
       return this.#wait(exchange, lines)
     })
   }
@@ -210,8 +245,16 @@ export class Pool implements ConnectionOwner {
       waiter.resolve(this.#sendOn(connection, waiter.exchange, waiter.lines))
       return
     }
-    connection.expiresAt = this.#clock.now() + this.limits.idleTimeoutMs
+    const now = this.#clock.now()
+    connection.idleSince = now
+    connection.expiresAt = now + this.#idleMs(connection)
     this.#idle.push(connection)
+  }
+
+  #idleMs({ requests }: ClientConnection): number {
+    const { idleTimeoutMs } = this.limits
+    if (requests === 0) return Math.min(idleTimeoutMs, unusedIdleMs)
+    return this.#to.identity === '' ? idleTimeoutMs : Math.min(idleTimeoutMs, sidecarIdleMs)
   }
 
   // ConnectionOwner.
@@ -238,6 +281,12 @@ export class Pool implements ConnectionOwner {
     if (at !== -1) this.#idle.splice(at, 1)
     this.#uncount(connection)
     this.#dialForWaiting()
+  }
+
+  #count(connection: ClientConnection): void {
+    if (connection.counted) return
+    connection.counted = true
+    this.#active++
   }
 
   #uncount(connection: ClientConnection): void {
@@ -272,6 +321,11 @@ export class Pool implements ConnectionOwner {
       unsent: true,
     })
   }
+}
+
+/** Whether a request may reach an application twice, and can be sent once more. */
+function mayRepeat({ request, body }: Exchange): boolean {
+  return idempotent.has(request.method) && body.whole !== undefined
 }
 
 /** The same reason, and that nothing was sent. */
