@@ -4,6 +4,7 @@ import { serviceNameLabel } from '../../src/api/policy/endpoint-slice.ts'
 import type { DocumentIndex } from './document-index.ts'
 import { objectKey } from './document-key.ts'
 import { meshPorts } from './service-ports.ts'
+import { sameFields } from './sharing.ts'
 
 type SliceEndpoint = DocumentOf<'EndpointSlice'>['value']['endpoints'][number]
 
@@ -17,6 +18,8 @@ export interface ModelEndpoint {
   /** The name that the slice gives, also for a Pod that is unknown. */
   readonly workload: string
   readonly ready: boolean
+  /** Its Pod is ending and answers still. */
+  readonly ending: boolean
   readonly zone: string
 }
 
@@ -63,7 +66,16 @@ export function endpointsByService(index: DocumentIndex): ReadonlyMap<string, re
       groups.set(key, joined(groups.get(key) ?? [], endpoint))
     }
   }
-  return new Map([...services].map(([name, groups]) => [name, [...groups.values()].flat()]))
+  return new Map([...services].map(([name, groups]) => [name, withLastResort([...groups.values()].flat())]))
+}
+
+/**
+ * Where no endpoint is ready, those that are ending and still answer take the traffic (KEP-1669; kube-proxy does the same): a
+ * Service whose last Pods end at once loses nothing before they are gone.
+ */
+function withLastResort(endpoints: readonly ModelEndpoint[]): readonly ModelEndpoint[] {
+  if (endpoints.some(({ ready }) => ready)) return endpoints
+  return endpoints.map((endpoint) => (endpoint.ending ? { ...endpoint, ready: true } : endpoint))
 }
 
 function modelEndpoint(
@@ -73,15 +85,29 @@ function modelEndpoint(
   ports: ReadonlyMap<number, number>,
 ): ModelEndpoint {
   const ref = podReference(slice, entry)
+  const pod = ref === undefined ? undefined : index.find('Pod', ref.namespace, ref.name)
+  const { ready, serving, terminating } = entry.conditions ?? {}
+  // A Pod of which nothing is known yet, or nothing any more, could have a sidecar: it would be dialled in plaintext.
+  const known = ref === undefined || pod !== undefined
   return {
     // "Clients may choose to only use the first element" (EndpointSlice API); kube-proxy does the same.
     address: entry.addresses[0]!,
     ports,
-    pod: ref === undefined ? undefined : index.find('Pod', ref.namespace, ref.name),
+    pod,
     workload: ref?.name ?? '',
-    ready: (entry.conditions?.ready ?? true) && entry.conditions?.terminating !== true,
+    ready: known && (ready ?? true) && terminating !== true,
+    ending: known && (serving ?? ready ?? true) && terminating === true,
     zone: entry.zone ?? '',
   }
+}
+
+/** Whether two say the same. */
+export function sameEndpoint(a: ModelEndpoint, b: ModelEndpoint): boolean {
+  return sameFields({ ...a, ports: undefined }, { ...b, ports: undefined }) && samePorts(a.ports, b.ports)
+}
+
+function samePorts(a: ReadonlyMap<number, number>, b: ReadonlyMap<number, number>): boolean {
+  return a === b || (a.size === b.size && [...a].every(([port, dialled]) => b.get(port) === dialled))
 }
 
 /**
@@ -94,7 +120,7 @@ function joined(known: readonly ModelEndpoint[], endpoint: ModelEndpoint): Model
     if (shared.some(([port, dialled]) => one.ports.get(port) !== dialled)) continue
     const ready = shared.length > 0 ? one.ready || endpoint.ready : one.ready && endpoint.ready
     const ports = new Map([...one.ports, ...endpoint.ports].sort(([a], [b]) => a - b))
-    return known.with(at, { ...one, ports, ready })
+    return known.with(at, { ...one, ports, ready, ending: one.ending || endpoint.ending })
   }
   return [...known, endpoint]
 }

@@ -1,14 +1,15 @@
 import type { DocumentOf } from '../../src/api/documents/document.ts'
 import { type AttachedRoute, routesByService } from './attachment.ts'
-import type { DocumentIndex } from './document-index.ts'
-import { endpointsByService, type ModelEndpoint } from './endpoints.ts'
+import type { IndexedDocuments } from './document-index.ts'
+import { endpointsByService, type ModelEndpoint, sameEndpoint } from './endpoints.ts'
+import { sameFields, sameItems, shareValues } from './sharing.ts'
 import { backendPolicies, type ServicePolicies, serviceFaults } from './targets.ts'
 import { type Guards, guardsByPod } from './workload-policy.ts'
 import { indexWorkloads, type WorkloadIndex } from './workload-ports.ts'
 
 /** One set of documents with their references resolved: everything that is asked of more than one resource. */
 export interface MeshModel {
-  readonly index: DocumentIndex
+  readonly index: IndexedDocuments
   /** All by the Service's `NS/NAME`. */
   readonly routes: ReadonlyMap<string, readonly AttachedRoute[]>
   readonly endpoints: ReadonlyMap<string, readonly ModelEndpoint[]>
@@ -18,17 +19,23 @@ export interface MeshModel {
   readonly guards: Guards
 }
 
-/** Resolves one set of documents. Pure: the same documents give the same model. */
-export function meshModel(index: DocumentIndex): MeshModel {
-  const endpoints = endpointsByService(index)
-  const workloads = indexWorkloads(index, endpoints)
+/**
+ * Resolves one set of documents. Pure: the same documents give the same model. What says the same as in `before` is the
+ * very same object; `before` says nothing else.
+ */
+export function meshModel(index: IndexedDocuments, before?: MeshModel): MeshModel {
+  const endpoints = shareValues(endpointsByService(index), before?.endpoints, (a, b) => sameItems(a, b, sameEndpoint))
+  const { ports, podsByService } = indexWorkloads(index, endpoints)
   return {
     index,
     endpoints,
-    routes: routesByService(index),
-    faults: serviceFaults(index),
+    routes: shareValues(routesByService(index), before?.routes, (a, b) => sameItems(a, b, sameFields)),
+    faults: shareValues(serviceFaults(index), before?.faults, sameItems),
     backendPolicies: backendPolicies(index),
-    workloads,
-    guards: guardsByPod(index, workloads),
+    workloads: {
+      ports: shareValues(ports, before?.workloads.ports, (a, b) => sameItems(a, b, sameFields)),
+      podsByService,
+    },
+    guards: shareValues(guardsByPod(index, podsByService), before?.guards, sameItems),
   }
 }

@@ -6,13 +6,15 @@ import type { DocumentIndex } from './document-index.ts'
 export const rootNamespace = 'outrigger-system'
 
 type Labels = Readonly<Record<string, string>>
+type Label = readonly [name: string, value: string]
+type Pods = readonly DocumentOf<'Pod'>[]
 
 /** Whether a Pod has all the labels. */
 export function hasLabels(pod: DocumentOf<'Pod'>, wanted: Labels): boolean {
   return hasAll(pod, Object.entries(wanted))
 }
 
-function hasAll(pod: DocumentOf<'Pod'>, wanted: readonly (readonly [string, string])[]): boolean {
+function hasAll(pod: DocumentOf<'Pod'>, wanted: readonly Label[]): boolean {
   const labels = pod.value.metadata.labels ?? {}
   return wanted.every(([name, value]) => Object.hasOwn(labels, name) && labels[name] === value)
 }
@@ -28,9 +30,37 @@ export function nearby<K extends Kind>(
 }
 
 /** The Pods of a namespace with all the labels. */
-export function selectPods(index: DocumentIndex, namespace: string, labels: Labels): DocumentOf<'Pod'>[] {
+export function selectPods(index: DocumentIndex, namespace: string, labels: Labels): readonly DocumentOf<'Pod'>[] {
   const wanted = Object.entries(labels)
-  return index.inNamespace('Pod', namespace).filter((pod) => hasAll(pod, wanted))
+  const pods = index.inNamespace('Pod', namespace)
+  if (wanted.length === 0) return pods
+  // A namespace may have thousands of Pods and of selectors: only those with the rarest of the labels are looked at.
+  const byLabel = podsByLabel(pods)
+  const [rarest] = wanted.map((label) => byLabel.get(labelKey(label)) ?? []).sort((a, b) => a.length - b.length)
+  return (rarest ?? []).filter((pod) => hasAll(pod, wanted))
+}
+
+const labelIndexes = new WeakMap<Pods, ReadonlyMap<string, Pods>>()
+
+/** By label, in the order of the list; made once for each list, which stays the same while none of its Pods changes. */
+function podsByLabel(pods: Pods): ReadonlyMap<string, Pods> {
+  const known = labelIndexes.get(pods)
+  if (known !== undefined) return known
+  const byLabel = new Map<string, DocumentOf<'Pod'>[]>()
+  for (const pod of pods) {
+    for (const label of Object.entries(pod.value.metadata.labels ?? {})) {
+      const those = byLabel.get(labelKey(label))
+      if (those === undefined) byLabel.set(labelKey(label), [pod])
+      else those.push(pod)
+    }
+  }
+  labelIndexes.set(pods, byLabel)
+  return byLabel
+}
+
+/** Neither part of a label has a space. */
+function labelKey([name, value]: Label): string {
+  return `${name} ${value}`
 }
 
 /** How closely a policy holds for a workload; a closer one wins. */

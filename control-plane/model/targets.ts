@@ -64,16 +64,15 @@ export function ruleFaults(
     (rule.filters ?? []).flatMap(({ extensionRef: ref }) => (ref !== undefined && isFaultRef(ref) ? [ref.name] : [])),
   )
   return index
-    .all('FaultInjection')
+    .inNamespace('FaultInjection', route.namespace)
     .filter(
       (fault) =>
-        fault.namespace === route.namespace &&
-        (used.has(fault.name) ||
-          (fault.value.spec.targetRefs ?? []).some(
-            (ref) =>
-              ref.kind === 'HTTPRoute' &&
-              ref.name === route.name &&
-              (ref.sectionName === undefined || ref.sectionName === rule.name),
-          )),
+        used.has(fault.name) ||
+        (fault.value.spec.targetRefs ?? []).some(
+          (ref) =>
+            ref.kind === 'HTTPRoute' &&
+            ref.name === route.name &&
+            (ref.sectionName === undefined || ref.sectionName === rule.name),
+        ),
     )
 }

@@ -1,5 +1,6 @@
 import type { Document, DocumentOf } from '../../src/api/documents/document.ts'
 import type { DocumentIndex } from './document-index.ts'
+import type { Lookup } from './lookup.ts'
 import { olderFirst } from './precedence.ts'
 import { nearby, rootNamespace, type Scope, scopeFor } from './selection.ts'
 import type { WorkloadIndex } from './workload-ports.ts'
@@ -45,7 +46,7 @@ export function telemetryOf(index: DocumentIndex, pod: DocumentOf<'Pod'> | undef
 export type Guards = ReadonlyMap<DocumentOf<'Pod'>, readonly DocumentOf<'AuthorizationPolicy'>[]>
 
 /** Finds the Pods behind the targets of AuthorizationPolicies. */
-export function guardsByPod(index: DocumentIndex, { podsByService }: WorkloadIndex): Guards {
+export function guardsByPod(index: DocumentIndex, podsByService: WorkloadIndex['podsByService']): Guards {
   const guards = new Map<DocumentOf<'Pod'>, DocumentOf<'AuthorizationPolicy'>[]>()
   for (const policy of index.all('AuthorizationPolicy')) {
     const refs = policy.value.spec.targetRefs ?? []
@@ -58,7 +59,7 @@ export function guardsByPod(index: DocumentIndex, { podsByService }: WorkloadInd
 /** Every AuthorizationPolicy that holds for a workload: they add up, so there are no conflicts among them. */
 export function authorizationsOf(
   index: DocumentIndex,
-  guards: Guards,
+  guards: Lookup<DocumentOf<'Pod'>, readonly DocumentOf<'AuthorizationPolicy'>[]>,
   pod: DocumentOf<'Pod'>,
 ): readonly DocumentOf<'AuthorizationPolicy'>[] {
   const scoped = nearby(index, 'AuthorizationPolicy', pod).filter(

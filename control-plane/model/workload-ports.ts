@@ -43,18 +43,19 @@ export function indexWorkloads(
       if (known.has(dialled)) return
       known.set(dialled, { port: dialled, protocol: declaredProtocol(port.appProtocol, port.name), service })
     }
+    const selected = selectedPods(index, service)
     for (const port of meshPorts(service)) {
       for (const endpoint of endpoints.get(objectKey(service)) ?? []) {
         if (endpoint.pod !== undefined) add(endpoint.pod, port, endpoint.ports.get(port.port))
       }
-      for (const pod of selectedPods(index, service)) add(pod, port, targetPort(port, pod))
+      for (const pod of selected) add(pod, port, targetPort(port, pod))
     }
   }
   return { ports: new Map([...ports].map(([key, named]) => [key, inOrder(named)])), podsByService }
 }
 
 /** An empty selector selects nothing (Service API): its endpoints are kept by hand. */
-function selectedPods(index: DocumentIndex, service: DocumentOf<'Service'>): DocumentOf<'Pod'>[] {
+function selectedPods(index: DocumentIndex, service: DocumentOf<'Service'>): readonly DocumentOf<'Pod'>[] {
   const labels = service.value.spec.selector ?? {}
   return Object.keys(labels).length === 0 ? [] : selectPods(index, service.namespace, labels)
 }

@@ -1,44 +1,41 @@
 import { isIPv6 } from 'node:net'
 import { create } from '@bufbuild/protobuf'
+import type { DocumentOf } from '../../src/api/documents/document.ts'
 import { type Address, AddressSchema } from '../../src/api/gen/outrigger_pb.ts'
 import { objectKey } from '../model/document-key.ts'
-import type { MeshModel } from '../model/mesh-model.ts'
+import type { ModelView } from '../model/model-view.ts'
 import { meshPorts } from '../model/service-ports.ts'
 import { endpointMessages } from './endpoint-set.ts'
 import type { MeshSettings } from './mesh-settings.ts'
 import { serviceVips } from './service.ts'
 
-/**
- * The resources `address/IP:PORT` (IPv6 in brackets): what an original destination means. A Service's own address comes
- * before an endpoint's, and of two Services that share an endpoint the older one gives it its name.
- */
-export function addressResources(model: MeshModel, settings: MeshSettings): Map<string, Address> {
-  const addresses = new Map<string, Address>()
-  const put = (ip: string, port: number, address: Address) => {
-    const name = addressName(ip, port)
-    if (!addresses.has(name)) addresses.set(name, address)
-  }
-  for (const service of model.index.all('Service')) {
-    for (const ip of serviceVips(service)) {
-      for (const { port } of meshPorts(service)) {
-        put(ip, port, create(AddressSchema, { service: objectKey(service), servicePort: port }))
-      }
-    }
-  }
-  for (const service of model.index.all('Service')) {
-    for (const one of model.endpoints.get(objectKey(service)) ?? []) {
-      for (const endpoint of endpointMessages(model, one, settings)) {
-        for (const [port, dialled] of Object.entries(endpoint.ports)) {
-          const servicePort = Number(port)
-          put(one.address, dialled, create(AddressSchema, { service: objectKey(service), servicePort, endpoint }))
-        }
-      }
-    }
-  }
-  return addresses
+/** A resource `address/IP:PORT` (IPv6 in brackets): what an original destination means. */
+export type NamedAddress = readonly [name: string, body: { readonly case: 'address'; readonly value: Address }]
+
+/** Those of the Service itself. */
+export function serviceAddresses(_model: ModelView, service: DocumentOf<'Service'>): NamedAddress[] {
+  return serviceVips(service).flatMap((ip) =>
+    meshPorts(service).map(({ port }) => named(ip, port, { service: objectKey(service), servicePort: port })),
+  )
 }
 
-/** IPv6 in its one short form (RFC 5952), as the sidecar prints an original destination. */
-function addressName(ip: string, port: number): string {
-  return `address/${isIPv6(ip) ? new URL(`http://[${ip}]/`).hostname : ip}:${port}`
+/** Those of its endpoints. */
+export function endpointAddresses(
+  model: ModelView,
+  service: DocumentOf<'Service'>,
+  settings: MeshSettings,
+): NamedAddress[] {
+  return (model.endpoints.get(objectKey(service)) ?? []).flatMap((one) =>
+    endpointMessages(model, one, settings).flatMap((endpoint) =>
+      Object.entries(endpoint.ports).map(([port, dialled]) =>
+        named(one.address, dialled, { service: objectKey(service), servicePort: Number(port), endpoint }),
+      ),
+    ),
+  )
+}
+
+function named(ip: string, port: number, address: Parameters<typeof create<typeof AddressSchema>>[1]): NamedAddress {
+  // IPv6 in its one short form (RFC 5952), as the sidecar prints an original destination.
+  const host = isIPv6(ip) ? new URL(`http://[${ip}]/`).hostname : ip
+  return [`address/${host}:${port}`, { case: 'address', value: create(AddressSchema, address) }]
 }

@@ -4,13 +4,13 @@ import { type Endpoint, EndpointSchema, type EndpointSet, EndpointSetSchema } fr
 import { canonicalRevision, canonicalService } from '../model/canonical.ts'
 import { objectKey } from '../model/document-key.ts'
 import type { ModelEndpoint } from '../model/endpoints.ts'
-import type { MeshModel } from '../model/mesh-model.ts'
 import { isMeshed, spiffeId } from '../model/meshed.ts'
+import type { ModelView } from '../model/model-view.ts'
 import { mtlsOf } from '../model/workload-policy.ts'
 import type { MeshSettings } from './mesh-settings.ts'
 
 /** The resource `endpoints/NS/NAME`: the addresses behind a Service. */
-export function endpointSet(model: MeshModel, service: DocumentOf<'Service'>, settings: MeshSettings): EndpointSet {
+export function endpointSet(model: ModelView, service: DocumentOf<'Service'>, settings: MeshSettings): EndpointSet {
   const endpoints = model.endpoints.get(objectKey(service)) ?? []
   return create(EndpointSetSchema, {
     namespace: service.namespace,
@@ -23,7 +23,7 @@ export function endpointSet(model: MeshModel, service: DocumentOf<'Service'>, se
  * The messages of one address: one, or two when only some of its ports accept mTLS. An endpoint without identity is
  * dialled in plaintext, so a port whose PeerAuthentication says DISABLE must not share a message with one that has it.
  */
-export function endpointMessages(model: MeshModel, from: ModelEndpoint, settings: MeshSettings): Endpoint[] {
+export function endpointMessages(model: ModelView, from: ModelEndpoint, settings: MeshSettings): Endpoint[] {
   const { pod } = from
   if (pod === undefined || !isMeshed(model.index, pod)) return withPorts(from, '', from.ports)
   const mtls = mtlsOf(model.index, pod)

@@ -1,13 +1,13 @@
 import { create } from '@bufbuild/protobuf'
 import { type Mesh, MeshSchema, OutboundPolicy, TelemetrySchema } from '../../src/api/gen/outrigger_pb.ts'
-import type { MeshModel } from '../model/mesh-model.ts'
+import type { ModelView } from '../model/model-view.ts'
 import { telemetryOf } from '../model/workload-policy.ts'
 import type { MeshSettings } from './mesh-settings.ts'
 import { ppm } from './ppm.ts'
 import { defaultSamplingPercent, telemetry } from './telemetry.ts'
 
 /** The resource `mesh`: what every sidecar needs. */
-export function meshResource(model: MeshModel, settings: MeshSettings): Mesh {
+export function meshResource(model: ModelView, settings: MeshSettings): Mesh {
   return create(MeshSchema, {
     trustDomain: settings.trustDomain,
     trustBundle: settings.trustBundle,

@@ -4,7 +4,7 @@ import { type Backend, BackendSchema, type Rule, RuleSchema } from '../../src/ap
 import { durationMs } from '../../src/api/policy/duration.ts'
 import type { AttachedRoute } from '../model/attachment.ts'
 import { resolveExtension } from '../model/extension-ref.ts'
-import type { MeshModel } from '../model/mesh-model.ts'
+import type { ModelView } from '../model/model-view.ts'
 import { ruleFaults } from '../model/targets.ts'
 import { type BackendContext, backend } from './backend.ts'
 import { fault } from './fault.ts'
@@ -18,7 +18,7 @@ type Policy = DocumentOf<'BackendPolicy'> | undefined
 
 /** One rule of a route, as it holds for one parent Service. `policy` is the Service's enforced BackendPolicy. */
 export function routeRule(
-  model: MeshModel,
+  model: ModelView,
   parent: DocumentOf<'Service'>,
   attached: AttachedRoute,
   at: number,
@@ -65,7 +65,7 @@ function backends(context: BackendContext, rule: RuleValue): Backend[] {
  * "If a reference to a custom filter type cannot be resolved, the filter MUST NOT be skipped. Instead, requests [...]
  * MUST receive a HTTP error response" (HTTPRouteFilter): the rule gets one backend, which cannot be used.
  */
-function brokenExtension(model: MeshModel, route: DocumentOf<'HTTPRoute'>, rule: RuleValue): Backend | undefined {
+function brokenExtension(model: ModelView, route: DocumentOf<'HTTPRoute'>, rule: RuleValue): Backend | undefined {
   for (const { extensionRef } of rule.filters ?? []) {
     if (extensionRef === undefined) continue
     const resolved = resolveExtension(model.index, route, extensionRef)

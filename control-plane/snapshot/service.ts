@@ -4,7 +4,7 @@ import type { DocumentOf } from '../../src/api/documents/document.ts'
 import { type Rule, type Service, ServiceSchema } from '../../src/api/gen/outrigger_pb.ts'
 import type { AttachedRoute } from '../model/attachment.ts'
 import { objectKey } from '../model/document-key.ts'
-import type { MeshModel } from '../model/mesh-model.ts'
+import type { ModelView } from '../model/model-view.ts'
 import { declaredProtocol } from '../model/protocol.ts'
 import { meshPorts } from '../model/service-ports.ts'
 import { backendPolicy } from './backend-policy.ts'
@@ -12,7 +12,7 @@ import { fault } from './fault.ts'
 import { defaultRule, routeRule } from './rule.ts'
 
 /** The resource `service/NS/NAME`: how its callers reach it and behave. */
-export function serviceResource(model: MeshModel, service: DocumentOf<'Service'>): Service {
+export function serviceResource(model: ModelView, service: DocumentOf<'Service'>): Service {
   const key = objectKey(service)
   const policy = model.backendPolicies.inForce.get(key)
   return create(ServiceSchema, {
@@ -42,7 +42,7 @@ export function serviceVips(service: DocumentOf<'Service'>): string[] {
  * the Service, so that a route on one port, or for the callers of one namespace, takes nothing from the others.
  */
 function rules(
-  model: MeshModel,
+  model: ModelView,
   service: DocumentOf<'Service'>,
   policy: DocumentOf<'BackendPolicy'> | undefined,
 ): Rule[] {

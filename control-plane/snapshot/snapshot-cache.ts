@@ -1,7 +1,8 @@
 import type { Document } from '../../src/api/documents/document.ts'
-import { indexDocuments } from '../model/document-index.ts'
+import { type IndexedDocuments, indexDocuments } from '../model/document-index.ts'
 import { buildSnapshot } from './build.ts'
-import { type SnapshotEntry, snapshotEntry } from './entry.ts'
+import { type ResourceBody, type SnapshotEntry, snapshotEntry } from './entry.ts'
+import { Memo } from './memo.ts'
 import type { MeshSettings } from './mesh-settings.ts'
 
 /**
@@ -11,6 +12,10 @@ import type { MeshSettings } from './mesh-settings.ts'
 export class SnapshotCache {
   #settings: MeshSettings
   #documents: readonly Document[] | undefined
+  #index: IndexedDocuments | undefined
+  readonly #memo = new Memo()
+  /** What each entry was last made of: the same body needs no encoding to be known as the same. */
+  #bodies: ReadonlyMap<string, ResourceBody> = new Map()
   #entries: ReadonlyMap<string, SnapshotEntry> = new Map()
   #revision = 0n
   readonly #listeners = new Set<(changed: ReadonlySet<string>) => void>()
@@ -63,18 +68,21 @@ export class SnapshotCache {
   }
 
   #rebuild(): void {
-    const bodies = buildSnapshot(indexDocuments(this.#documents ?? []), this.#settings)
+    this.#index = indexDocuments(this.#documents ?? [], this.#index)
+    const bodies = buildSnapshot(this.#index, this.#settings, this.#memo)
     const before = this.#entries
     const entries = new Map<string, SnapshotEntry>()
     const changed = new Set<string>()
     for (const [name, body] of bodies) {
-      const entry = snapshotEntry(name, body, before.get(name))
+      const known = before.get(name)
+      const entry = known !== undefined && this.#bodies.get(name) === body ? known : snapshotEntry(name, body, known)
       entries.set(name, entry)
-      if (entry !== before.get(name)) changed.add(name)
+      if (entry !== known) changed.add(name)
     }
     for (const name of before.keys()) if (!entries.has(name)) changed.add(name)
-    if (changed.size === 0) return
+    this.#bodies = bodies
     this.#entries = entries
+    if (changed.size === 0) return
     this.#revision += 1n
     for (const listener of this.#listeners) listener(changed)
   }

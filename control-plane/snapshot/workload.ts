@@ -3,7 +3,7 @@ import type { DocumentOf } from '../../src/api/documents/document.ts'
 import { MtlsMode, type Workload, WorkloadSchema } from '../../src/api/gen/outrigger_pb.ts'
 import { canonicalRevision, canonicalService } from '../model/canonical.ts'
 import { documentKey, objectKey } from '../model/document-key.ts'
-import type { MeshModel } from '../model/mesh-model.ts'
+import type { ModelView } from '../model/model-view.ts'
 import { authorizationsOf, inboundFaultsOf, mtlsOf, telemetryOf } from '../model/workload-policy.ts'
 import { authorization } from './authorization.ts'
 import { fault } from './fault.ts'
@@ -11,7 +11,7 @@ import { policyRef } from './policy-ref.ts'
 import { telemetry } from './telemetry.ts'
 
 /** The resource `workload/NS/NAME`: what a sidecar must know of its own Pod, for inbound traffic above all. */
-export function workloadResource(model: MeshModel, pod: DocumentOf<'Pod'>): Workload {
+export function workloadResource(model: ModelView, pod: DocumentOf<'Pod'>): Workload {
   const labels = pod.value.metadata.labels ?? {}
   const mtls = mtlsOf(model.index, pod)
   const resolvedTelemetry = telemetry(telemetryOf(model.index, pod))
