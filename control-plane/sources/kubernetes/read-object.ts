@@ -100,7 +100,7 @@ function onlyLabel(metadata: ObjectMeta | undefined, name: string): Readonly<Rec
 
 interface SliceEndpoint {
   readonly addresses?: readonly string[]
-  readonly conditions?: { readonly ready?: boolean; readonly terminating?: boolean }
+  readonly conditions?: { readonly ready?: boolean; readonly serving?: boolean; readonly terminating?: boolean }
   readonly zone?: string
   readonly targetRef?: { readonly kind?: string; readonly namespace?: string; readonly name?: string }
 }
@@ -112,7 +112,14 @@ function endpoints(slice: ApiObject): unknown {
       addresses,
       ...(conditions === undefined
         ? {}
-        : { conditions: { ready: conditions.ready, terminating: conditions.terminating } }),
+        : {
+            conditions: {
+              ready: conditions.ready,
+              // Says something of its own only of one that is ending.
+              ...(conditions.terminating === true ? { serving: conditions.serving } : {}),
+              terminating: conditions.terminating,
+            },
+          }),
       ...(zone === undefined ? {} : { zone }),
       ...(targetRef === undefined
         ? {}
