@@ -12,17 +12,18 @@ const quantities = z.strictObject({
 
 const injector = z.strictObject({
   image: z.string().min(1).describe('Image of the sidecar and of the init container'),
-  imagePullPolicy: z.enum(['Always', 'IfNotPresent', 'Never']).default('IfNotPresent'),
+  imagePullPolicy: z.enum(['Always', 'IfNotPresent', 'Never']).default('IfNotPresent').describe('When nodes fetch it'),
   resources: z
     .strictObject({ requests: quantities.optional(), limits: quantities.optional() })
-    .default({ requests: { cpu: '50m', memory: '96Mi' }, limits: { memory: '256Mi' } }),
+    .default({ requests: { cpu: '50m', memory: '96Mi' }, limits: { memory: '256Mi' } })
+    .describe('Of a sidecar; a Pod has its own by annotation'),
   interceptionMode: z
     .enum(['REDIRECT', 'NONE'])
     .default('REDIRECT')
     .describe('REDIRECT: iptables in an init container. NONE: explicit listeners, for namespaces under "restricted"'),
   nativeSidecar: z.boolean().default(true).describe('Sidecar as an init container with restartPolicy Always (KEP-753)'),
   rewriteProbes: z.boolean().default(true).describe("Let the kubelet's probes reach the application under STRICT"),
-  logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+  logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('Of sidecars'),
   drainTimeout: z
     .string()
     .regex(/^\d{1,6}(ms|s|m)$/, 'expected a duration such as 30s')
@@ -39,14 +40,19 @@ const schema = z.strictObject({
   trustDomain: z
     .string()
     .refine(isTrustDomain, 'expected lower-case letters, digits, dots and hyphens')
-    .default('cluster.local'),
+    .default('cluster.local')
+    .describe('Root of all identities: spiffe://DOMAIN/ns/NS/sa/ACCOUNT'),
   clusterDomain: z.string().min(1).default('cluster.local').describe('DNS domain of Services: NAME.NS.svc.DOMAIN'),
-  outboundPolicy: z.enum(['ALLOW_ANY', 'REGISTRY_ONLY']).default('ALLOW_ANY'),
+  outboundPolicy: z
+    .enum(['ALLOW_ANY', 'REGISTRY_ONLY'])
+    .default('ALLOW_ANY')
+    .describe('What happens to a destination that no Service names'),
   certificateLifetime: z
     .string()
     .regex(/^\d{1,6}(s|m|h)$/, 'expected a duration such as 24h or 30m')
-    .default('24h'),
-  accessLog: z.enum(['off', 'text', 'json']).default('off'),
+    .default('24h')
+    .describe("Life of a workload's certificate"),
+  accessLog: z.enum(['off', 'text', 'json']).default('off').describe('Access log of sidecars, on their stdout'),
   tracing: z
     .strictObject({
       otlpEndpoint: z
@@ -67,9 +73,18 @@ const schema = z.strictObject({
         .boolean()
         .default(true)
         .describe("false: the Secret (tls.crt, tls.key, ca.crt) is somebody else's, as cert-manager makes it"),
+      announce: z
+        .string()
+        .regex(/^\d{1,6}(s|m|h)$/, 'expected a duration such as 10m')
+        .default('10m')
+        .describe('Rotation of the root: how long the new one is trusted before anything is signed with it'),
     })
-    .default({ secret: inSystem.authoritySecret, managed: true }),
-  tokenAudience: z.string().min(1).default(inSystem.tokenAudience),
+    .default({ secret: inSystem.authoritySecret, managed: true, announce: '10m' }),
+  tokenAudience: z
+    .string()
+    .min(1)
+    .default(inSystem.tokenAudience)
+    .describe('Audience of the service-account tokens that sidecars show'),
   injector,
 })
 

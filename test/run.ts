@@ -6,6 +6,7 @@ import { globSync } from 'node:fs'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 import { fileURLToPath } from 'node:url'
+import { missingForChart } from './chart/requirements.ts'
 import { openNode } from './cluster/node.ts'
 import { missingForCluster } from './cluster/requirements.ts'
 import { missingForNetns } from './netns/requirements.ts'
@@ -31,6 +32,7 @@ const lanes: readonly Lane[] = [
     files: [
       'src/**/*.test.ts',
       'control-plane/**/*.test.ts',
+      'charts/**/*.test.ts',
       'test/support/**/*.test.ts',
       'test/bench/**/*.test.ts',
       'test/tidy.test.ts',
@@ -40,6 +42,7 @@ const lanes: readonly Lane[] = [
   { name: 'fuzz', files: ['test/fuzz/**/*.test.ts'], concurrency: 1 },
   { name: 'integration', files: ['test/integration/**/*.test.ts'], concurrency: 1 },
   { name: 'netns', files: ['test/netns/**/*.test.ts'], concurrency: 1, missing: missingForNetns },
+  { name: 'chart', files: ['test/chart/**/*.test.ts'], concurrency: 2, missing: missingForChart },
   {
     name: 'cluster',
     files: ['test/cluster/**/*.test.ts'],

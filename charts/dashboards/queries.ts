@@ -1,0 +1,78 @@
+/** Questions about requests that several dashboards ask. `where` is what stands between the braces of a selector. */
+import type { Panel } from './dashboard.ts'
+
+const window = '[$__rate_interval]'
+
+/** Requests that a caller would call failed: an error of a server, or no answer at all. */
+export const failed = 'response_code=~"5..|0"'
+
+export function rate(metric: string, where: string, by: string): string {
+  return `sum by (${by}) (rate(${metric}{${where}}${window}))`
+}
+
+export function total(metric: string, where: string): string {
+  return `sum(rate(${metric}{${where}}${window}))`
+}
+
+/** Share of requests that were answered, and not with 5xx. */
+export function successRatio(where: string, by?: string): string {
+  const bad = `${where}, ${failed}`
+  const requests = 'outrigger_requests_total'
+  // What has no failure has no series of failures: 0 in place of nothing.
+  return by === undefined
+    ? `1 - (${total(requests, bad)} or vector(0)) / ${total(requests, where)}`
+    : `1 - (${rate(requests, bad, by)} or 0 * ${rate(requests, where, by)}) / ${rate(requests, where, by)}`
+}
+
+export function quantile(q: number, where: string, by?: string): string {
+  const labels = by === undefined ? 'le' : `le, ${by}`
+  return `histogram_quantile(${q}, ${rate('outrigger_request_duration_seconds_bucket', where, labels)})`
+}
+
+/** Median, 90 % and 99 %. */
+export function latency(title: string, where: string): Panel {
+  return {
+    title,
+    kind: 'timeseries',
+    unit: 's',
+    queries: [0.5, 0.9, 0.99].map((q) => ({ expr: quantile(q, where), legend: `p${q * 100}` })),
+  }
+}
+
+export function volume(title: string, where: string, by: string, legend = `{{${by}}}`): Panel {
+  return {
+    title,
+    kind: 'timeseries',
+    unit: 'reqps',
+    queries: [{ expr: rate('outrigger_requests_total', where, by), legend }],
+  }
+}
+
+export function success(title: string, where: string, by: string, legend = `{{${by}}}`): Panel {
+  return {
+    title,
+    kind: 'timeseries',
+    unit: 'percentunit',
+    max: 1,
+    queries: [{ expr: successRatio(where, by), legend }],
+  }
+}
+
+/** Bytes of connections whose content the mesh does not read. */
+export function tcpBytes(title: string, where: string, by: string): Panel {
+  return {
+    title,
+    kind: 'timeseries',
+    unit: 'Bps',
+    queries: [
+      { expr: rate('outrigger_tcp_sent_bytes_total', where, by), legend: `sent {{${by}}}` },
+      { expr: rate('outrigger_tcp_received_bytes_total', where, by), legend: `received {{${by}}}` },
+    ],
+  }
+}
+
+export const reporter = {
+  name: 'reporter',
+  label: 'Seen by',
+  query: 'source,destination',
+} as const
