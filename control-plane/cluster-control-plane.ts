@@ -1,20 +1,23 @@
 /** The control plane in a cluster: documents, proofs of identity and the authority's key are the API server's. */
 import { hostname } from 'node:os'
-import { type Clock, systemClock, type Timer } from '../src/base/clock.ts'
+import { type Clock, systemClock } from '../src/base/clock.ts'
 import { inSystem } from '../src/base/kubernetes-names.ts'
-import { type Log, messageOf, silentLog } from '../src/base/log.ts'
-import { patchCaBundle, reviewWith, rootStore, secretStore } from './cluster-stores.ts'
+import { type Log, silentLog } from '../src/base/log.ts'
+import { reviewWith, rootStore, secretStore } from './cluster-stores.ts'
 import type { ControlPlaneConfig } from './config.ts'
-import { authorityFromSecret } from './identity/authority-secret.ts'
+import { AuthoritySecret } from './identity/authority-secret.ts'
 import { RootPublisher } from './identity/root-publisher.ts'
 import { ServerCertificate } from './identity/server-certificate.ts'
 import { ClusterTokens } from './identity/token-review.ts'
+import { CaBundle } from './inject/ca-bundle.ts'
 import { Injector } from './inject/server.ts'
 import type { Cluster } from './kubernetes/cluster.ts'
 import { Leadership } from './kubernetes/lease.ts'
 import { type Service, startService } from './service.ts'
 import { SnapshotCache } from './snapshot/snapshot-cache.ts'
 import { KubernetesSource } from './sources/kubernetes/source.ts'
+import { Peers } from './status/peers.ts'
+import { StatusWriter } from './status/writer.ts'
 
 export interface ClusterControlPlaneOptions {
   readonly cluster: Cluster
@@ -39,9 +42,6 @@ export interface ClusterControlPlane extends Service<KubernetesSource> {
   stop(): Promise<void>
 }
 
-/** Somebody may have cleared it (helm upgrade writes what the chart says). */
-const caBundleMs = 5_000
-
 /**
  * Starts one replica. Rejects with an Error that says in one line what is in the way, and leaves nothing running then. While
  * the API server cannot be reached it waits.
@@ -55,9 +55,25 @@ export async function runClusterControlPlane(options: ClusterControlPlaneOptions
   const { trustDomain, clusterDomain, outboundPolicy } = config
   const running = new AsyncDisposableStack()
   try {
-    const settings = { clock, trustDomain, certificateLifetimeMs: durationMs(config.certificateLifetime) }
-    const { secret, managed } = config.authority
-    const authority = await authorityFromSecret(settings, secretStore(cluster, namespace, secret), managed)
+    const leadership = running.adopt(
+      Leadership.start({ api: cluster, namespace, name: inSystem.lease, identity: replica, clock, log }),
+      (it) => it.stop(),
+    )
+    const { secret, managed, announce } = config.authority
+    const authoritySecret = running.adopt(
+      await AuthoritySecret.open({
+        clock,
+        log,
+        trustDomain,
+        certificateLifetimeMs: durationMs(config.certificateLifetime),
+        store: secretStore(cluster, clock, namespace, managed ? secret : inSystem.authorityState),
+        source: managed ? undefined : secretStore(cluster, clock, namespace, secret),
+        announceMs: durationMs(announce),
+        isLeader: leadership.held,
+      }),
+      (it) => it.stop(),
+    )
+    const { authority } = authoritySecret
     const certificate = running.adopt(
       await ServerCertificate.start(authority, clock, log, [
         `${inSystem.name}.${namespace}.svc`,
@@ -88,10 +104,6 @@ export async function runClusterControlPlane(options: ClusterControlPlaneOptions
       }),
       (it) => it.stop(),
     )
-    const leadership = running.adopt(
-      Leadership.start({ api: cluster, namespace, name: inSystem.lease, identity: replica, clock, log }),
-      (it) => it.stop(),
-    )
     const service = await startService(running, {
       clock,
       log,
@@ -108,7 +120,24 @@ export async function runClusterControlPlane(options: ClusterControlPlaneOptions
     const roots = running.adopt(
       RootPublisher.start({
         store: rootStore(cluster, () => namespaceLabels.keys()),
-        rootPem: authority.trustBundlePem,
+        rootPem: () => authority.trustBundlePem,
+        isLeader: leadership.held,
+        clock,
+        log,
+      }),
+      (it) => it.stop(),
+    )
+    const peers = running.adopt(
+      new Peers({ clock, log, certificate, trustDomain, namespace, replica, port: service.stream.port }),
+      (it) => it.stop(),
+    )
+    running.adopt(
+      StatusWriter.start({
+        api: cluster,
+        source: service.source,
+        published: cache,
+        sidecars: service.stream.sidecars,
+        peers,
         isLeader: leadership.held,
         clock,
         log,
@@ -120,11 +149,18 @@ export async function runClusterControlPlane(options: ClusterControlPlaneOptions
       for (const document of service.source.current.documents) {
         if (document.kind === 'Namespace') namespaceLabels.set(document.name, document.value.metadata.labels ?? {})
       }
-      roots.namespacesChanged()
+      roots.changed()
     }
     readNamespaces()
     running.use(service.source.subscribe(readNamespaces))
-    running.adopt(keepCaBundle(cluster, authority.trustBundlePem, leadership, clock, log), (timer) => timer.cancel())
+    const caBundle = running.use(new CaBundle(cluster, () => authority.trustBundlePem, leadership.held, clock, log))
+    running.use(
+      authority.current.subscribe(({ trustBundlePem }) => {
+        cache.setSettings({ ...cache.settings, trustBundle: trustBundlePem })
+        roots.changed()
+        caBundle.look()
+      }),
+    )
     log.info(`control plane up: ${replica} serves streams on ${service.stream.port}, the webhook on ${injector.port}`, {
       documents: service.source.current.documents.length,
     })
@@ -140,29 +176,6 @@ export async function runClusterControlPlane(options: ClusterControlPlaneOptions
     await running.disposeAsync()
     throw error
   }
-}
-
-/** While this replica leads, the API server trusts the webhook's certificate. */
-function keepCaBundle(cluster: Cluster, rootPem: string, leadership: Leadership, clock: Clock, log: Log): Timer {
-  let told = ''
-  let busy = false
-  const look = async (): Promise<void> => {
-    if (!leadership.held.current || busy) return
-    busy = true
-    try {
-      const outcome = await patchCaBundle(cluster, inSystem.webhookConfiguration, rootPem)
-      if (outcome === 'patched') log.info(`the webhook ${inSystem.webhookConfiguration} has its caBundle`)
-      else if (outcome === 'absent' && told !== outcome)
-        log.warn(`there is no ${inSystem.webhookConfiguration}: no injection`)
-      told = outcome
-    } catch (error) {
-      log.warn(`the webhook's caBundle cannot be written: ${messageOf(error)}`)
-    } finally {
-      busy = false
-    }
-  }
-  leadership.held.subscribe(() => void look())
-  return clock.every(caBundleMs, () => void look())
 }
 
 /** Of `24h`, `30m`, `90s`: the config's schema lets nothing else through. */

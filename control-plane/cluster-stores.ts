@@ -1,9 +1,12 @@
 /** What the parts of the control plane ask of a cluster, in terms of its API. */
+
+import type { Clock } from '../src/base/clock.ts'
 import { inSystem } from '../src/base/kubernetes-names.ts'
-import type { SecretData, SecretStore } from './identity/authority-secret.ts'
+import type { SecretObject, SecretStore } from './identity/authority-secret.ts'
 import type { RootStore } from './identity/root-publisher.ts'
 import type { ReviewToken, TokenReviewStatus } from './identity/token-review.ts'
 import { type Api, ApiError, type ApiList, type ApiObject } from './kubernetes/cluster.ts'
+import { Reflector } from './sources/kubernetes/reflector.ts'
 
 const rootLabel = 'outrigger.dev/root'
 const fieldManager = 'outrigger'
@@ -29,21 +32,56 @@ export function reviewWith(api: Api): ReviewToken {
   }
 }
 
-export function secretStore(api: Api, namespace: string, name: string): SecretStore {
+export function secretStore(api: Api, clock: Clock, namespace: string, name: string): SecretStore {
   const path = `/api/v1/namespaces/${namespace}/secrets`
+  const body = { apiVersion: 'v1', kind: 'Secret', type: 'kubernetes.io/tls' }
   return {
     name: `${namespace}/${name}`,
-    read: async () => (await found(api.ask('GET', `${path}/${name}`)))?.['data'] as SecretData | undefined,
-    create: async (data) => {
-      const body = { apiVersion: 'v1', kind: 'Secret', type: 'kubernetes.io/tls', metadata: { name, namespace }, data }
-      try {
-        await api.ask('POST', path, { body })
-        return true
-      } catch (error) {
-        if (error instanceof ApiError && error.status === 409) return false
-        throw error
-      }
+    read: async () => {
+      const secret = await found(api.ask('GET', `${path}/${name}`))
+      return secret === undefined ? undefined : secretOf(secret)
     },
+    create: ({ data, annotations }) =>
+      unlessConflict(api.ask('POST', path, { body: { ...body, metadata: { name, namespace, annotations }, data } })),
+    replace: ({ data, annotations, resourceVersion }) =>
+      unlessConflict(
+        api.ask('PUT', `${path}/${name}`, {
+          body: { ...body, metadata: { name, namespace, annotations, resourceVersion }, data },
+        }),
+      ),
+    watch: (heard) => {
+      const reflector = new Reflector<SecretObject>({
+        api,
+        path,
+        query: { fieldSelector: `metadata.name=${name}` },
+        clock,
+        keep: secretOf,
+        onChange: () => {
+          if (reflector.failure === undefined) heard(reflector.get(`${namespace}/${name}`))
+        },
+      })
+      reflector.start()
+      return { [Symbol.dispose]: () => reflector.stop() }
+    },
+  }
+}
+
+function secretOf({ metadata, ...secret }: ApiObject): SecretObject {
+  return {
+    data: (secret['data'] as SecretObject['data'] | undefined) ?? {},
+    annotations: metadata?.annotations ?? {},
+    resourceVersion: metadata?.resourceVersion ?? '',
+  }
+}
+
+/** False: somebody else was faster. */
+async function unlessConflict(written: Promise<unknown>): Promise<boolean> {
+  try {
+    await written
+    return true
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 409) return false
+    throw error
   }
 }
 

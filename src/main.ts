@@ -59,6 +59,7 @@ export async function runProxy(argv: string[]): Promise<void> {
         log = newLog(level)
       },
       rootPem,
+      readRoot: () => readFile(options.trustBundleFile, 'utf8'),
       token,
       state,
       stdout: descriptorSink(1),

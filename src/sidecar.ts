@@ -38,6 +38,8 @@ export interface SidecarParts {
   readonly setLogLevel: (level: LogLevel) => void
   /** PEM of the root that the control plane is checked against. */
   readonly rootPem: string
+  /** Reads it anew: it is replaced while this runs. */
+  readonly readRoot?: () => Promise<string>
   readonly token: () => Promise<string | undefined>
   readonly state: StateFolder | undefined
   readonly stdout: ByteSink
@@ -71,6 +73,7 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
     log,
     controlPlane: options.controlPlane,
     rootPem: parts.rootPem,
+    ...(parts.readRoot === undefined ? {} : { readRoot: parts.readRoot }),
     token: parts.token,
     namespace,
     serviceAccount: undefined,
@@ -175,9 +178,12 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
     program: `outrigger ${version}`,
     credentials: certificate.credentials,
     store,
+    onRetry: () => void certificate.lookForRoots(),
   })
   const sync = clock.every(500, () => {
     const status = store.status()
+    // What was kept from the last run may be older than the certificate.
+    if (status.connected && mesh.current !== undefined) certificate.trust(mesh.current.trustBundle)
     telemetry.watchChanged(status.connected, status.revision)
     telemetry.rejectedChanged(status.rejected)
   })

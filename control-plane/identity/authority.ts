@@ -1,22 +1,11 @@
 import 'reflect-metadata'
-import { createPrivateKey, randomBytes, webcrypto, X509Certificate } from 'node:crypto'
-import {
-  AuthorityKeyIdentifierExtension,
-  BasicConstraintsExtension,
-  ExtendedKeyUsage,
-  ExtendedKeyUsageExtension,
-  KeyUsageFlags,
-  KeyUsagesExtension,
-  type Name,
-  Pkcs10CertificateRequest,
-  X509Certificate as SignerCertificate,
-  SubjectAlternativeNameExtension,
-  SubjectKeyIdentifierExtension,
-  X509CertificateGenerator,
-} from '@peculiar/x509'
+import { createPrivateKey, type webcrypto, X509Certificate } from 'node:crypto'
+import { Pkcs10CertificateRequest } from '@peculiar/x509'
 import type { Clock } from '../../src/base/clock.ts'
-import { printSpiffeId, type SpiffeId } from '../../src/base/spiffe.ts'
+import { Live } from '../../src/base/live.ts'
+import type { SpiffeId } from '../../src/base/spiffe.ts'
 import { type StateFolder, StateFolderError } from '../../src/base/state-folder.ts'
+import { type AuthorityPem, type IssuedCertificate, keyAlgorithm, makeRoot, Signer } from './signer.ts'
 
 export interface AuthoritySettings {
   readonly clock: Clock
@@ -29,24 +18,6 @@ export interface AuthorityOptions extends AuthoritySettings {
   readonly state: StateFolder
 }
 
-/** What an authority is made of, all PEM. */
-export interface AuthorityPem {
-  /** PKCS#8, P-256. */
-  readonly key: string
-  /** The certificate that signs; behind it, if it is no root, those up to the root. */
-  readonly certificate: string
-  /** Every root to trust; default: `certificate`. */
-  readonly trustBundle?: string | undefined
-}
-
-/** A leaf and what it chains to. */
-export interface IssuedCertificate {
-  readonly certificateChainPem: string
-  readonly spiffeId: string
-  /** Unix milliseconds. */
-  readonly expiresAtMs: number
-}
-
 /** The request is not one that a certificate can be made of; the message is for its sender. */
 export class SigningRequestError extends Error {
   override readonly name = 'SigningRequestError'
@@ -55,79 +26,35 @@ export class SigningRequestError extends Error {
 /** In the state folder; the second is what a sidecar pins. */
 export const authorityFiles = { key: 'ca-key.pem', root: 'root.pem' } as const
 
-const algorithm = { name: 'ECDSA', namedCurve: 'P-256' } as const
-const signing = { name: 'ECDSA', hash: 'SHA-256' } as const
-const rootLifetimeMs = 10 * 365 * 86_400_000
-// Sidecars whose clock is a little behind accept what was issued just now (reliability F13).
-const backdatedMs = 5 * 60_000
-
-/**
- * The mesh's certificate authority: a self-made P-256 root in the state folder, leaves with one SPIFFE URI each
- * (X509-SVID standard). Who may have which name is decided by its callers.
- */
-export class Authority {
+/** What of an authority others must follow. */
+export interface AuthorityView {
   /** PEM of every root to trust. */
   readonly trustBundlePem: string
-  readonly trustDomain: string
-  readonly #clock: Clock
-  readonly #lifetimeMs: number
-  readonly #key: webcrypto.CryptoKey
-  readonly #signer: X509Certificate
-  readonly #signerName: Name
-  readonly #signerPublicKey: webcrypto.CryptoKey
-  /** What goes with each leaf so that it leads to a root of the bundle; empty when a root signs. */
-  readonly #intermediatesPem: string
+  /** Of the certificate that signs. */
+  readonly signer: string
+}
 
-  private constructor(
-    settings: AuthoritySettings,
-    key: webcrypto.CryptoKey,
-    signerPublicKey: webcrypto.CryptoKey,
-    signer: X509Certificate,
-    trustBundlePem: string,
-    intermediatesPem: string,
-  ) {
+/**
+ * The mesh's certificate authority: leaves with one SPIFFE URI each (X509-SVID standard), signed by a P-256 key. Who may
+ * have which name is decided by its callers. What it signs with can be replaced while it runs: `use`, `current`.
+ */
+export class Authority {
+  readonly trustDomain: string
+  /** Heard by whoever hands out the roots, and by the owner of the control plane's own certificate. */
+  readonly current: Live<AuthorityView>
+  readonly #settings: AuthoritySettings
+  #signer: Signer
+
+  private constructor(settings: AuthoritySettings, signer: Signer) {
     this.trustDomain = settings.trustDomain
-    this.trustBundlePem = trustBundlePem
-    this.#clock = settings.clock
-    this.#lifetimeMs = settings.certificateLifetimeMs
-    this.#key = key
-    this.#signerPublicKey = signerPublicKey
+    this.#settings = settings
     this.#signer = signer
-    this.#signerName = new SignerCertificate(signer.toString()).subjectName
-    this.#intermediatesPem = intermediatesPem
+    this.current = new Live(viewOf(signer))
   }
 
   /** An authority of a key and a certificate from anywhere. Throws an Error that says what of them does not fit. */
   static async fromPem(settings: AuthoritySettings, pem: AuthorityPem): Promise<Authority> {
-    const chain = pemBlocks(pem.certificate)
-    const [first] = chain
-    if (first === undefined) throw new Error('no certificate in PEM')
-    const signer = new X509Certificate(first)
-    if (!signer.ca) throw new Error('its certificate is not one of an authority (CA:TRUE is missing)')
-    let key: Buffer
-    try {
-      const parsed = createPrivateKey(pem.key)
-      if (parsed.asymmetricKeyDetails?.namedCurve !== 'prime256v1')
-        throw new Error('its key is not one of P-256 (ECDSA)')
-      if (!signer.checkPrivateKey(parsed)) throw new Error('its key is not the key of its certificate')
-      key = parsed.export({ type: 'pkcs8', format: 'der' })
-    } catch (error) {
-      throw error instanceof Error && error.message.startsWith('its key')
-        ? error
-        : new Error('its key is not a private key in PEM', { cause: error })
-    }
-    const now = settings.clock.wall()
-    if (now > signer.validToDate.getTime() || now < signer.validFromDate.getTime()) {
-      throw new Error(
-        `its certificate is valid from ${signer.validFromDate.toISOString()} to ${signer.validToDate.toISOString()}, not now (${new Date(now).toISOString()})`,
-      )
-    }
-    const roots = pemBlocks(pem.trustBundle ?? pem.certificate)
-    if (roots.length === 0) throw new Error('no root in PEM')
-    const isRoot = roots.some((root) => new X509Certificate(root).fingerprint256 === signer.fingerprint256)
-    const intermediates = isRoot ? '' : chain.map((block) => `${block}\n`).join('')
-    const bundle = roots.map((block) => `${block}\n`).join('')
-    return new Authority(settings, await importPrivate(key), await importPublic(signer), signer, bundle, intermediates)
+    return new Authority(settings, await Signer.fromPem(pem, settings.clock.wall()))
   }
 
   /** The authority of a state folder, made on first use. Throws StateFolderError when what lies there cannot be used. */
@@ -157,12 +84,24 @@ export class Authority {
           `(${new Date(clock.wall()).toISOString()}): set this machine's clock, or remove ${authorityFiles.key} and ${authorityFiles.root} to start a new authority`,
       )
     }
-    const key = readKey(state, keyPem, root)
-    return new Authority(options, await importPrivate(key), await importPublic(root), root, root.toString(), '')
+    checkKey(state, keyPem, root)
+    return Authority.fromPem(options, { key: keyPem.toString('utf8'), certificate: rootPem.toString('utf8') })
   }
 
+  /** PEM of every root to trust. */
+  get trustBundlePem(): string {
+    return this.#signer.trustBundlePem
+  }
+
+  /** When what signs now ends, Unix milliseconds. */
   get rootExpiresAtMs(): number {
-    return this.#signer.validToDate.getTime()
+    return this.#signer.expiresAtMs
+  }
+
+  /** Signs with something else from now on, or trusts other roots. Throws as `fromPem`; what was in use stays then. */
+  async use(pem: AuthorityPem): Promise<void> {
+    this.#signer = await Signer.fromPem(pem, this.#settings.clock.wall())
+    this.current.set(viewOf(this.#signer))
   }
 
   /**
@@ -173,7 +112,7 @@ export class Authority {
     let publicKey: webcrypto.CryptoKey
     try {
       const parsed = new Pkcs10CertificateRequest(Buffer.from(request))
-      publicKey = await parsed.publicKey.export(algorithm, ['verify'])
+      publicKey = await parsed.publicKey.export(keyAlgorithm, ['verify'])
       if (!(await parsed.verify())) throw new Error('its signature is wrong')
     } catch (cause) {
       throw new SigningRequestError('not a certificate request (PKCS#10, DER) for a P-256 key', { cause })
@@ -181,42 +120,15 @@ export class Authority {
     return this.issue(publicKey, id)
   }
 
-  /** A leaf for server and client use; never a CA, never for longer than the root. `dnsNames`: for who checks by name. */
-  async issue(
-    publicKey: webcrypto.CryptoKey,
-    id: SpiffeId,
-    dnsNames: readonly string[] = [],
-  ): Promise<IssuedCertificate> {
-    const spiffeId = printSpiffeId(id)
-    const now = this.#clock.wall()
-    const notAfter = Math.min(now + this.#lifetimeMs, this.#signer.validToDate.getTime())
-    const certificate = await X509CertificateGenerator.create({
-      serialNumber: serialNumber(),
-      // RFC 5280 section 4.2.1.6: an empty subject makes the alternative name critical.
-      subject: '',
-      issuer: this.#signerName,
-      notBefore: new Date(now - backdatedMs),
-      notAfter: new Date(notAfter),
-      publicKey,
-      signingKey: this.#key,
-      signingAlgorithm: signing,
-      extensions: [
-        new BasicConstraintsExtension(false, undefined, true),
-        new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
-        new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth, ExtendedKeyUsage.clientAuth]),
-        new SubjectAlternativeNameExtension(
-          [{ type: 'url', value: spiffeId }, ...dnsNames.map((value) => ({ type: 'dns' as const, value }))],
-          true,
-        ),
-        await AuthorityKeyIdentifierExtension.create(this.#signerPublicKey),
-      ],
-    })
-    return {
-      certificateChainPem: `${certificate.toString('pem')}\n${this.#intermediatesPem}`,
-      spiffeId,
-      expiresAtMs: certificate.notAfter.getTime(),
-    }
+  /** A leaf for server and client use. `dnsNames`: for who checks by name. */
+  issue(publicKey: webcrypto.CryptoKey, id: SpiffeId, dnsNames: readonly string[] = []): Promise<IssuedCertificate> {
+    const { clock, certificateLifetimeMs } = this.#settings
+    return this.#signer.issue(publicKey, id, dnsNames, clock.wall(), certificateLifetimeMs)
   }
+}
+
+function viewOf({ trustBundlePem, fingerprint }: Signer): AuthorityView {
+  return { trustBundlePem, signer: fingerprint }
 }
 
 async function createAuthority(options: AuthorityOptions): Promise<Authority> {
@@ -224,36 +136,6 @@ async function createAuthority(options: AuthorityOptions): Promise<Authority> {
   await options.state.write(authorityFiles.key, key)
   await options.state.write(authorityFiles.root, certificate)
   return Authority.open(options)
-}
-
-/** A new self-made root for ten years. */
-export async function makeRoot({ trustDomain, clock }: AuthoritySettings): Promise<AuthorityPem> {
-  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])
-  const now = clock.wall()
-  const root = await X509CertificateGenerator.createSelfSigned({
-    serialNumber: serialNumber(),
-    name: rootName(trustDomain),
-    notBefore: new Date(now - backdatedMs),
-    notAfter: new Date(now + rootLifetimeMs),
-    keys,
-    signingAlgorithm: signing,
-    extensions: [
-      new BasicConstraintsExtension(true, 0, true),
-      new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
-      new SubjectAlternativeNameExtension([{ type: 'url', value: `spiffe://${trustDomain}` }]),
-      await SubjectKeyIdentifierExtension.create(keys.publicKey),
-    ],
-  })
-  const pem = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey))
-  const privateKey = createPrivateKey({ key: pem, format: 'der', type: 'pkcs8' })
-  return {
-    key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-    certificate: `${root.toString('pem')}\n`,
-  }
-}
-
-function pemBlocks(text: string): string[] {
-  return text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
 }
 
 function readRoot(state: StateFolder, pem: Buffer): X509Certificate {
@@ -264,34 +146,13 @@ function readRoot(state: StateFolder, pem: Buffer): X509Certificate {
   }
 }
 
-function readKey(state: StateFolder, pem: Buffer, root: X509Certificate): Buffer {
+function checkKey(state: StateFolder, pem: Buffer, root: X509Certificate): void {
   try {
-    const key = createPrivateKey(pem)
-    if (root.checkPrivateKey(key)) return key.export({ type: 'pkcs8', format: 'der' })
+    if (root.checkPrivateKey(createPrivateKey(pem))) return
   } catch {
     // Said below.
   }
   throw new StateFolderError(
     `${authorityFiles.key} in ${state.path} is not the key of ${authorityFiles.root}: restore it`,
   )
-}
-
-function importPrivate(pkcs8: Buffer): Promise<webcrypto.CryptoKey> {
-  return webcrypto.subtle.importKey('pkcs8', new Uint8Array(pkcs8), algorithm, false, ['sign'])
-}
-
-function importPublic(root: X509Certificate): Promise<webcrypto.CryptoKey> {
-  const spki = root.publicKey.export({ type: 'spki', format: 'der' })
-  return webcrypto.subtle.importKey('spki', new Uint8Array(spki), algorithm, true, ['verify'])
-}
-
-function rootName(trustDomain: string): string {
-  return `CN=Outrigger root ${trustDomain}`
-}
-
-/** 127 random bits: positive, and unique without a counter (RFC 5280 section 4.1.2.2). */
-function serialNumber(): string {
-  const bytes = randomBytes(16)
-  bytes[0] = (bytes[0]! & 0x7f) | 0x40
-  return bytes.toString('hex')
 }

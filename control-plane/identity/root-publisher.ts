@@ -15,7 +15,8 @@ export interface RootStore {
 
 export interface RootPublisherOptions {
   readonly store: RootStore
-  readonly rootPem: string
+  /** PEM of every root to trust, as it is now; `changed` says that it is another. */
+  readonly rootPem: () => string
   readonly isLeader: Live<boolean>
   readonly clock: Clock
   readonly log: Log
@@ -48,8 +49,8 @@ export class RootPublisher {
     return new RootPublisher(options)
   }
 
-  /** Namespaces have changed. */
-  namespacesChanged(): void {
+  /** There are other namespaces, or other roots. */
+  changed(): void {
     this.#look(false)
   }
 
@@ -76,17 +77,20 @@ export class RootPublisher {
 
   /** Never rejects. */
   async #write(anew: boolean): Promise<void> {
-    const { store, rootPem } = this.#options
+    const { store } = this.#options
     try {
       if (anew) this.#known = new Map(await store.list())
-      for (const namespace of [...store.namespaces()]) {
+      const rootPem = this.#options.rootPem()
+      for (const namespace of Array.from(store.namespaces())) {
         if (this.#stopped || this.#known.get(namespace) === rootPem) continue
         try {
           await store.write(namespace, rootPem)
           this.#known.set(namespace, rootPem)
         } catch (error) {
-          // It may be ending; the others wait for theirs.
-          this.#log.warn(`the root could not be written into the namespace ${namespace}: ${messageOf(error)}`)
+          // The others wait for theirs. One that is ending takes nothing new; the API server says so with these words.
+          const text = `the root could not be written into the namespace ${namespace}: ${messageOf(error)}`
+          if (/being terminated|not found/.test(text)) this.#log.debug(text)
+          else this.#log.warn(text)
         }
       }
     } catch (error) {

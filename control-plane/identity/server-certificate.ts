@@ -20,6 +20,7 @@ export class ServerCertificate {
   readonly #log: Log
   readonly #dnsNames: readonly string[]
   #timer: Timer | undefined
+  #following: Disposable | undefined
   #stopped = false
 
   private constructor(
@@ -46,12 +47,26 @@ export class ServerCertificate {
     const { pem, expiresAtMs } = await issue(authority, dnsNames)
     const certificate = new ServerCertificate(authority, clock, log, pem, dnsNames)
     certificate.#renewLater(expiresAtMs)
+    certificate.#follow()
     return certificate
   }
 
   stop(): void {
     this.#stopped = true
     this.#timer?.cancel()
+    this.#following?.[Symbol.dispose]()
+  }
+
+  /** Other roots count for the next connection; another signer means another certificate. */
+  #follow(): void {
+    let { signer } = this.#authority.current.current
+    this.#following = this.#authority.current.subscribe((now) => {
+      if (now.signer !== signer) {
+        signer = now.signer
+        this.#timer?.cancel()
+        void this.#renew()
+      } else this.current.set({ ...this.current.current, ca: now.trustBundlePem })
+    })
   }
 
   #renewLater(expiresAtMs: number): void {

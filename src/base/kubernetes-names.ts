@@ -14,6 +14,14 @@ export const marks = {
   proxy: 'proxy.outrigger.dev/',
 } as const
 
+/** Annotations on the Secret of the authority. */
+export const rotationMarks = {
+  /** Written by people, `now`: a new root, please. Taken away when it has begun. */
+  ask: 'outrigger.dev/rotate',
+  /** Written by the control plane: `announced TIME`, `switched TIME`; none when no rotation is under way. */
+  phase: 'outrigger.dev/rotation',
+} as const
+
 /** Inside an injected Pod. */
 export const inPod = {
   proxyContainer: 'outrigger-proxy',
@@ -37,6 +45,8 @@ export const inSystem = {
   lease: 'outrigger-leader',
   /** Secret with the authority's key: see control-plane/README.md. */
   authoritySecret: 'outrigger-ca',
+  /** The same, where `authoritySecret` is somebody else's: his newest key, and the one that still signs. */
+  authorityState: 'outrigger-ca-state',
   /** ConfigMap with `root.pem`, in every namespace. */
   rootConfigMap: 'outrigger-root',
   webhookConfiguration: 'outrigger-injector',

@@ -22,6 +22,8 @@ export interface WatchStreamOptions {
   /** The stream runs on mTLS with these, or not at all. */
   readonly credentials: Live<Credentials | undefined>
   readonly store: PolicyStore
+  /** Called before a stream that ended is opened again. */
+  readonly onRetry?: () => void
 }
 
 /** A change of a breaker, as `Report` tells it. */
@@ -42,10 +44,15 @@ const reportDebounceMs = 100
 const transitionsMax = 200
 // A stream that lived this long was good: its end is news, not one more failure of the same kind.
 const goodAfterMs = 5_000
+// All sidecars of a replica that ends come to the others, and within this time not in the same moment.
+const spreadMs = 400
+// A replica that is cut off does not say so: the next attempt, after two seconds, may reach another. Those after it are more
+// patient, since a control plane that a whole fleet comes back to is slow.
+const openTimeoutMs = { first: 2_000, max: 5_000 } as const
 
 /**
  * Keeps the store in step with the control plane: one stream, opened again with jitter when it ends, and moved to a new connection
- * without a gap when the certificate is renewed (the new stream is in sync before the old one closes).
+ * without a gap when the certificate is renewed or the other end falls silent (the new stream is in sync before the old one closes).
  */
 export class WatchStream implements Disposable {
   readonly #options: WatchStreamOptions
@@ -56,8 +63,13 @@ export class WatchStream implements Disposable {
   #current: WatchConnection | undefined
   /** On its way to replace `#current`. */
   #next: WatchConnection | undefined
+  #nextBecause: 'certificate' | 'silence' = 'certificate'
+  /** Attempts that failed since a stream was last in sync. */
+  #failures = 0
   #retry: Timer | undefined
   #failure: string | undefined
+  /** Certificate of the connection that was opened last. */
+  #certificate = ''
   #transitions: BreakerTransition[] = []
   #reporting: Timer | undefined
   #closed = false
@@ -102,11 +114,13 @@ export class WatchStream implements Disposable {
 
   #useCredentials(credentials: Credentials | undefined): void {
     if (this.#closed) return
+    // Only the roots are others: what a connection has proved stands, and a thousand of them need not move at once.
+    if (this.#current?.synced === true && credentials?.certificateChainPem === this.#certificate) return
     this.#next?.close()
     this.#next = undefined
     // Expired: the server ends the stream when it sees it so; nothing is gained by ending it first.
     if (credentials === undefined) return
-    if (this.#current?.synced === true) this.#next = this.#connect(credentials)
+    if (this.#current?.synced === true) this.#startNext('certificate', credentials)
     else {
       this.#current?.close()
       this.#reconnect()
@@ -120,8 +134,39 @@ export class WatchStream implements Disposable {
     this.#current = credentials === undefined ? undefined : this.#connect(credentials)
   }
 
+  #startNext(because: 'certificate' | 'silence', credentials: Credentials): void {
+    this.#retry?.cancel()
+    this.#retry = undefined
+    this.#nextBecause = because
+    this.#next = this.#connect(credentials)
+  }
+
+  /** What is silent may be cut off or merely slow: another connection is tried, and the old one kept until that is in sync. */
+  #pulse(connection: WatchConnection, alive: boolean): void {
+    if (this.#closed || connection !== this.#current || !connection.synced) return
+    if (alive) {
+      if (this.#nextBecause !== 'silence') return
+      this.#retry?.cancel()
+      this.#retry = undefined
+      this.#next?.close()
+      return
+    }
+    if (this.#next !== undefined || this.#retry !== undefined) return
+    const { clock, controlPlane } = this.#options
+    this.#log.debug(`${controlPlane} does not answer: another connection is tried`)
+    this.#nextBecause = 'silence'
+    this.#retry = clock.after((clock.random() * spreadMs) / 2, () => this.#tryNext())
+  }
+
+  #tryNext(): void {
+    this.#retry = undefined
+    const credentials = this.#options.credentials.current
+    if (credentials !== undefined && this.#next === undefined) this.#startNext(this.#nextBecause, credentials)
+  }
+
   #connect(credentials: Credentials): WatchConnection {
     const { clock, controlPlane, namespace, workload, program, store } = this.#options
+    this.#certificate = credentials.certificateChainPem
     return new WatchConnection({
       clock,
       address: controlPlane,
@@ -130,6 +175,8 @@ export class WatchStream implements Disposable {
       workload,
       program,
       store,
+      openTimeoutMs: Math.min(openTimeoutMs.max, openTimeoutMs.first * 2 ** Math.min(this.#failures, 10)),
+      onPulse: (each, alive) => this.#pulse(each, alive),
       onSynced: (connection) => this.#synced(connection),
       onEnd: (connection, error) => this.#ended(connection, error),
     })
@@ -142,6 +189,7 @@ export class WatchStream implements Disposable {
       this.#next = undefined
       before?.close()
     }
+    this.#failures = 0
     this.#options.store.setConnected(true)
     if (this.#failure !== undefined) this.#log.info(`connected to ${this.#options.controlPlane}`)
     this.#failure = undefined
@@ -164,22 +212,22 @@ export class WatchStream implements Disposable {
       }
     }
     if (error === undefined) return
-    if (connection.synced && clock.now() - connection.openedAtMs >= goodAfterMs) this.#backoff.reset()
+    const wasGood = connection.synced && clock.now() - connection.startedAtMs >= goodAfterMs
+    if (wasGood) this.#backoff.reset()
+    this.#failures++
     this.#explain(error, wasNext)
     this.#retry?.cancel()
-    this.#retry = clock.after(this.#backoff.next(waitMaxMs(error)), () => {
-      this.#retry = undefined
-      const credentials = this.#options.credentials.current
-      if (!wasNext) this.#reconnect()
-      else if (credentials !== undefined && this.#next === undefined) this.#next = this.#connect(credentials)
-    })
+    this.#options.onRetry?.()
+    const waitMs = wasGood ? clock.random() * spreadMs : this.#backoff.next(waitMaxMs(error))
+    this.#retry = clock.after(waitMs, () => (wasNext ? this.#tryNext() : this.#reconnect()))
   }
 
   /** Once per reason: an outage of an hour is one line. */
   #explain(error: unknown, wasNext: boolean): void {
     const failure = explainFailure(error, this.#options.controlPlane, this.#options.clock)
     if (wasNext) {
-      this.#log.warn(`the stream could not move to the new certificate yet: ${failure}`)
+      const why = this.#nextBecause === 'certificate' ? 'to the new certificate' : 'away from a silent control plane'
+      this.#log.warn(`the stream could not move ${why} yet: ${failure}`)
       return
     }
     if (failure !== this.#failure)

@@ -9,7 +9,7 @@ import type { StateFolder } from '../base/state-folder.ts'
 import { Backoff } from '../control/backoff.ts'
 import { openChannel } from '../control/channel.ts'
 import { explainFailure, waitMaxMs } from '../control/failure.ts'
-import { type Credentials, readCredentials, shareRoot } from './credentials.ts'
+import { type Credentials, certificates, readCredentials, shareRoot } from './credentials.ts'
 import { newPrivateKeyPem, signingRequest } from './signing-request.ts'
 import { parseSpiffeId } from './spiffe.ts'
 import { loadCredentials, storeCredentials } from './stored-credentials.ts'
@@ -21,6 +21,8 @@ export interface WorkloadCertificateOptions {
   readonly controlPlane: string
   /** PEM of the root that the control plane is checked against: the only thing that is trusted without proof. */
   readonly rootPem: string
+  /** Reads it anew: a root that is replaced while the control plane is away is found there. Default: it never changes. */
+  readonly readRoot?: () => Promise<string>
   /** Reads the join token anew for each try, so that a replaced one is seen; undefined when there is none. */
   readonly token: () => Promise<string | undefined>
   /** Who this workload must turn out to be. A service account that is undefined is taken from the token. */
@@ -53,6 +55,9 @@ export class WorkloadCertificate implements Disposable {
   readonly #log: Log
   readonly #backoff: Backoff
   #renewAtMs = 0
+  #obtainedAtMs = 0
+  /** Told once. */
+  #refusedRoots = ''
   #failure: string | undefined
   #timer: Timer | undefined
   #closed = false
@@ -91,6 +96,27 @@ export class WorkloadCertificate implements Disposable {
         resolve(held)
       })
     })
+  }
+
+  /**
+   * The control plane says which roots count from now on. Roots to which our own certificate does not lead are not taken:
+   * nobody would accept us any more.
+   */
+  trust(trustBundlePem: string): void {
+    const held = this.credentials.current
+    if (this.#closed || held === undefined || trustBundlePem === held.trustBundlePem) return
+    if (trustBundlePem === this.#refusedRoots) return
+    try {
+      this.#replaceRoots(held, trustBundlePem)
+    } catch (error) {
+      this.#refusedRoots = trustBundlePem
+      this.#log.warn(`the new roots are not used: ${messageOf(error)}`)
+    }
+  }
+
+  /** The control plane cannot be reached: it may have another root by now. Never rejects. */
+  async lookForRoots(): Promise<void> {
+    await this.#readRoot()
   }
 
   close(): void {
@@ -152,7 +178,34 @@ export class WorkloadCertificate implements Disposable {
     else this.#timer = this.#clock.after(Math.max(1, Math.min(waitMs, expiresInMs)), () => this.#tick())
   }
 
+  #replaceRoots(held: Credentials, trustBundlePem: string): void {
+    const credentials = readCredentials({ ...held, trustBundlePem }, this.#clock)
+    this.credentials.set(credentials)
+    this.#log.info('other roots are trusted from now on', { roots: certificates(trustBundlePem).length })
+    void this.#store(credentials)
+  }
+
+  /** The pinned roots as they are now; those that are new are trusted beside the others until the control plane is heard. */
+  async #readRoot(): Promise<string> {
+    const { readRoot, rootPem } = this.#options
+    if (readRoot === undefined) return rootPem
+    try {
+      const pem = await readRoot()
+      const held = this.credentials.current
+      if (held !== undefined && !this.#closed) {
+        const known = new Set(certificates(held.trustBundlePem).map((root) => root.fingerprint256))
+        const added = certificates(pem).filter((root) => !known.has(root.fingerprint256))
+        if (added.length > 0) this.#replaceRoots(held, `${held.trustBundlePem}\n${added.map(String).join('')}`)
+      }
+      return pem
+    } catch (error) {
+      this.#log.warn(`the trust bundle cannot be read again, the last one stays: ${messageOf(error)}`)
+      return rootPem
+    }
+  }
+
   #hold(credentials: Credentials, obtainedAtMs: number): void {
+    this.#obtainedAtMs = obtainedAtMs
     // Two thirds, give or take 5 %, of the life that was left: what started together does not renew together.
     const lifeMs = credentials.expiresAtMs - obtainedAtMs
     this.#renewAtMs = obtainedAtMs + lifeMs * (0.62 + 0.1 * this.#clock.random())
@@ -160,10 +213,11 @@ export class WorkloadCertificate implements Disposable {
   }
 
   async #obtain(): Promise<Credentials> {
+    const rootPem = await this.#readRoot()
     const held = this.credentials.current
     if (held !== undefined) {
       try {
-        return await this.#request(held, undefined)
+        return await this.#request(held, undefined, held.trustBundlePem)
       } catch (error) {
         // Another authority, say: the token may still be good.
         if (!isRefusal(error) || (await this.#options.token()) === undefined) throw error
@@ -175,15 +229,19 @@ export class WorkloadCertificate implements Disposable {
         'there is no valid certificate and no join token: make one with `outrigger token NAMESPACE/SERVICEACCOUNT`',
       )
     }
-    return this.#request(undefined, token)
+    return this.#request(undefined, token, rootPem)
   }
 
-  async #request(held: Credentials | undefined, token: string | undefined): Promise<Credentials> {
+  async #request(
+    held: Credentials | undefined,
+    token: string | undefined,
+    trustBundlePem: string,
+  ): Promise<Credentials> {
     const privateKeyPem = await newPrivateKeyPem()
     const request = create(CertificateRequestSchema, { csr: signingRequest(privateKeyPem) })
     const channel = openChannel({
       address: this.#options.controlPlane,
-      trustBundlePem: held?.trustBundlePem ?? this.#options.rootPem,
+      trustBundlePem,
       trustDomain: held?.trustDomain,
       own: held,
     })
@@ -254,7 +312,7 @@ export class WorkloadCertificate implements Disposable {
     const { state } = this.#options
     if (state === undefined) return
     try {
-      await storeCredentials(state, credentials, this.#clock.wall())
+      await storeCredentials(state, credentials, this.#obtainedAtMs)
     } catch (error) {
       this.#log.warn(`the certificate is kept in memory only: ${messageOf(error)}`)
     }

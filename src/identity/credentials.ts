@@ -26,11 +26,13 @@ export function readCredentials(
   pem: Pick<Credentials, 'privateKeyPem' | 'certificateChainPem' | 'trustBundlePem'>,
   clock: Clock,
 ): Credentials {
-  const leaf = new X509Certificate(pem.certificateChainPem)
+  const chain = certificates(pem.certificateChainPem)
+  const [leaf] = chain
+  if (leaf === undefined) throw new Error('there is no certificate in PEM')
   if (!leaf.checkPrivateKey(createPrivateKey(pem.privateKeyPem))) {
     throw new Error('the certificate is for another key')
   }
-  if (!roots(pem.trustBundlePem).some((root) => leaf.checkIssued(root) && leaf.verify(root.publicKey))) {
+  if (!leadsTo(chain, certificates(pem.trustBundlePem))) {
     throw new Error('no root of the trust bundle has signed the certificate')
   }
   const spiffeId = verifyPeer(leaf, { trustDomain: undefined, clock })
@@ -43,14 +45,28 @@ export function readCredentials(
   }
 }
 
-/** The certificates of a PEM bundle. */
-export function roots(bundlePem: string): X509Certificate[] {
-  const blocks = bundlePem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
+/** The certificates of a PEM text. */
+export function certificates(pem: string): X509Certificate[] {
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
   return blocks.map((block) => new X509Certificate(block))
+}
+
+/** Leaf, then each that has signed the one before it, until a root has. */
+function leadsTo(chain: readonly X509Certificate[], trusted: readonly X509Certificate[]): boolean {
+  for (const [at, one] of chain.entries()) {
+    if (trusted.some((root) => hasSigned(root, one))) return true
+    const next = chain[at + 1]
+    if (next === undefined || !next.ca || !hasSigned(next, one)) return false
+  }
+  return false
+}
+
+function hasSigned(issuer: X509Certificate, one: X509Certificate): boolean {
+  return one.checkIssued(issuer) && one.verify(issuer.publicKey)
 }
 
 /** Whether two PEM bundles have a root in common: a certificate of one mesh is worth nothing in another. */
 export function shareRoot(bundlePem: string, otherPem: string): boolean {
-  const prints = new Set(roots(bundlePem).map((root) => root.fingerprint256))
-  return roots(otherPem).some((root) => prints.has(root.fingerprint256))
+  const prints = new Set(certificates(bundlePem).map((root) => root.fingerprint256))
+  return certificates(otherPem).some((root) => prints.has(root.fingerprint256))
 }
