@@ -6,6 +6,7 @@ const registrations: Readonly<Record<string, (program: Command) => Promise<void>
   up: async (program) => (await import('./up/register.ts')).registerUp(program),
   validate: async (program) => (await import('./validate.ts')).registerValidate(program),
   explain: async (program) => (await import('./explain.ts')).registerExplain(program),
+  check: async (program) => (await import('./check.ts')).registerCheck(program),
   inject: async (program) => (await import('./inject.ts')).registerInject(program),
   status: async (program) => (await import('./status.ts')).registerStatus(program),
   trace: async (program) => (await import('./trace.ts')).registerTrace(program),

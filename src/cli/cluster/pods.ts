@@ -1,4 +1,5 @@
 /** Pods by the names that people write. */
+import type { Pod } from '../../../control-plane/inject/pod.ts'
 import { type Api, ApiError, type ApiList, type ApiObject } from '../../../control-plane/kubernetes/cluster.ts'
 import { resourcePath } from '../../../control-plane/kubernetes/resource-path.ts'
 import { closest } from '../../api/documents/closest.ts'
@@ -119,6 +120,16 @@ export function sidecarMark(pod: ApiObject): { readonly hash?: string; readonly 
   } catch {
     return {}
   }
+}
+
+/** The same Pod in the words of injection: both describe an object of the API, each as much of it as it reads. */
+export function asPod(pod: ClusterPod): Pod {
+  return pod as unknown as Pod
+}
+
+/** The reverse. */
+export function asClusterPod(pod: Pod): ClusterPod {
+  return pod as unknown as ClusterPod
 }
 
 /** Ends by itself or has ended: nobody's endpoint. */
