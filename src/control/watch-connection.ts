@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf'
-import type { Client, ClientDuplexStream } from '@grpc/grpc-js'
+import { type Client, type ClientDuplexStream, Metadata } from '@grpc/grpc-js'
 import {
   AckSchema,
   type BreakerTransition,
@@ -18,6 +18,7 @@ import type { Clock, Timer } from '../base/clock.ts'
 import type { Credentials } from '../identity/credentials.ts'
 import { openChannel } from './channel.ts'
 import type { PolicyStore } from './policy-store.ts'
+import { Pulse, streamHeader } from './pulse.ts'
 
 export interface WatchConnectionOptions {
   readonly clock: Clock
@@ -29,28 +30,30 @@ export interface WatchConnectionOptions {
   readonly store: PolicyStore
   /** The first snapshot is in force: this connection can take over. Called once at most. */
   readonly onSynced: (connection: WatchConnection) => void
+  /** The other end has not answered for a second or so, or answers again. */
+  readonly onPulse: (connection: WatchConnection, alive: boolean) => void
+  /** How long the control plane may take to say that the stream is open. */
+  readonly openTimeoutMs: number
   /** It is over; called once, whoever ended it. */
   readonly onEnd: (connection: WatchConnection, error: unknown) => void
 }
 
-// A control plane that waits for its own sources is silent for a while after the stream is open; that it is open it says at once.
-const openTimeoutMs = 5_000
-
 /** One stream over one connection with one certificate, from Hello to its end. `WatchStream` replaces it when it ends. */
 export class WatchConnection {
-  readonly openedAtMs: number
+  readonly startedAtMs: number
   synced = false
   readonly #options: WatchConnectionOptions
   readonly #channel: Client
   readonly #call: ClientDuplexStream<ClientMessage, ServerMessage>
   readonly #interest: Disposable
   readonly #opening: Timer
+  readonly #pulse: Pulse
   #ended = false
 
   constructor(options: WatchConnectionOptions) {
     const { store, credentials } = options
     this.#options = options
-    this.openedAtMs = options.clock.now()
+    this.startedAtMs = options.clock.now()
     this.#channel = openChannel({
       address: options.address,
       trustBundlePem: credentials.trustBundlePem,
@@ -58,9 +61,14 @@ export class WatchConnection {
       own: credentials,
     })
     const { path, requestSerialize, responseDeserialize } = watchMethod
-    this.#call = this.#channel.makeBidiStreamRequest(path, requestSerialize, responseDeserialize)
-    this.#opening = options.clock.after(openTimeoutMs, () => {
-      this.#end(new Error(`${options.address} did not answer within ${openTimeoutMs / 1000} s`))
+    this.#pulse = new Pulse(options.clock, (alive) => options.onPulse(this, alive))
+    const metadata = new Metadata()
+    metadata.set(streamHeader, this.#pulse.id)
+    this.#call = this.#channel.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata)
+    // A control plane that waits for its own sources is silent for a while after the stream is open; that it is open it
+    // says at once.
+    this.#opening = options.clock.after(options.openTimeoutMs, () => {
+      this.#end(new Error(`${options.address} did not answer within ${options.openTimeoutMs / 1000} s`))
     })
     this.#call.on('metadata', () => this.#opening.cancel())
     this.#call.on('data', (message: ServerMessage) => this.#take(message))
@@ -76,6 +84,11 @@ export class WatchConnection {
       unsubscribe: (names) =>
         this.#send({ case: 'unsubscribe', value: create(UnsubscribeSchema, { names: [...names] }) }),
     })
+  }
+
+  /** Whether the other end answers, as far as is known. */
+  get alive(): boolean {
+    return this.#pulse.alive
   }
 
   /** Tells the control plane what is in force here now, and what happened to breakers. */
@@ -140,6 +153,7 @@ export class WatchConnection {
     this.#ended = true
     this.#opening.cancel()
     this.#interest[Symbol.dispose]()
+    this.#pulse[Symbol.dispose]()
     this.#call.cancel()
     this.#channel.close()
     this.#options.onEnd(this, error)

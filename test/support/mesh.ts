@@ -46,6 +46,8 @@ export interface MeshSpec {
   /** More documents, as YAML. */
   readonly policies?: string
   readonly controlPlane?: Partial<ControlPlaneOptions>
+  /** Where sidecars reach it, given its own port on 127.0.0.1, which is the default. */
+  readonly controlPlaneAt?: (port: number) => string
 }
 
 const namespace = 'test'
@@ -66,11 +68,19 @@ export class Mesh implements AsyncDisposable {
   readonly workloads = new Map<string, RunningWorkload>()
   controlPlane: ControlPlane
   readonly #options: ControlPlaneOptions
+  readonly #controlPlaneAt: (port: number) => string
   readonly #servers: (http.Server | net.Server)[] = []
   readonly #apps = new Map<string, http.Server | net.Server>()
   readonly #states: StateFolder[] = []
 
-  private constructor(folder: string, documents: string, controlPlane: ControlPlane, options: ControlPlaneOptions) {
+  private constructor(
+    folder: string,
+    documents: string,
+    controlPlane: ControlPlane,
+    options: ControlPlaneOptions,
+    controlPlaneAt: (port: number) => string = (port) => `127.0.0.1:${port}`,
+  ) {
+    this.#controlPlaneAt = controlPlaneAt
     this.folder = folder
     this.documents = documents
     this.controlPlane = controlPlane
@@ -92,7 +102,7 @@ export class Mesh implements AsyncDisposable {
       ...spec.controlPlane,
     }
     const controlPlane = await runControlPlane(options)
-    const mesh = new Mesh(folder, documents, controlPlane, options)
+    const mesh = new Mesh(folder, documents, controlPlane, options, spec.controlPlaneAt)
     try {
       for (const [i, workload] of spec.workloads.entries()) await mesh.#startWorkload(workload, addresses[i]!)
       await mesh.ready()
@@ -117,10 +127,15 @@ export class Mesh implements AsyncDisposable {
   /** Writes one more file of documents, or replaces one; `effective`: a change of policy is expected. */
   async addDocument(file: string, yaml: string, effective = true): Promise<void> {
     const before = this.controlPlane.cache.revision
-    writeFileSync(join(this.documents, file), yaml)
+    this.write(file, yaml)
     if (!effective) return
     await eventually(() => this.controlPlane.cache.revision > before, `the control plane reads ${file}`)
     await this.settled()
+  }
+
+  /** Writes one more file of documents and waits for nothing. */
+  write(file: string, yaml: string): void {
+    writeFileSync(join(this.documents, file), yaml)
   }
 
   /** Resolves when every sidecar has what the control plane has. */
@@ -199,7 +214,7 @@ export class Mesh implements AsyncDisposable {
           '--workload',
           `${namespace}/${spec.name}`,
           '--control-plane',
-          `127.0.0.1:${this.controlPlane.ports.stream}`,
+          this.#controlPlaneAt(this.controlPlane.ports.stream),
           '--trust-bundle',
           'unused',
           '--address',

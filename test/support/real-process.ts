@@ -28,6 +28,12 @@ export class RealProcess {
     return this.#said
   }
 
+  get pid(): number {
+    const pid = this.#child?.pid
+    if (pid === undefined) throw new Error(`${this.spec.name} does not run`)
+    return pid
+  }
+
   start(): void {
     if (this.#child !== undefined) throw new Error(`${this.spec.name} runs`)
     const { program, args, env } = this.spec
