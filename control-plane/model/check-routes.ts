@@ -22,15 +22,12 @@ export function checkRoutes(model: MeshModel): Problem[] {
 function checkRoute(model: MeshModel, route: Route): Problem[] {
   const { parentRefs, rules } = route.value.spec
   const problems: Problem[] = []
-  const parents: DocumentOf<'Service'>[] = []
   for (const [at, ref] of parentRefs.entries()) {
     if (!isServiceParent(ref)) continue
     const path = ['spec', 'parentRefs', at]
     const attachment = attach(model.index, route, ref)
-    if (attachment.is === 'attached') {
-      parents.push(attachment.service)
-      problems.push(...checkProtocol(route, path, attachment.service, attachment.port))
-    } else if (attachment.is === 'no-port') problems.push(missingParentPort(route, path, ref, attachment.service))
+    if (attachment.is === 'attached') problems.push(...checkProtocol(route, path, attachment.service, attachment.port))
+    else if (attachment.is === 'no-port') problems.push(missingParentPort(route, path, ref, attachment.service))
     else {
       const namespace = ref.namespace ?? route.namespace
       problems.push(dangling(model.index, route, [...path, 'name'], { kind: 'Service', namespace, name: ref.name }))
@@ -38,16 +35,16 @@ function checkRoute(model: MeshModel, route: Route): Problem[] {
   }
   // What such a route refers to is the business of whoever serves its Gateway.
   if (!parentRefs.some(isServiceParent)) return [noServiceParent(route)]
-  for (const at of rules.keys()) problems.push(...checkRule(model, route, at, parents))
+  for (const at of rules.keys()) problems.push(...checkRule(model, route, at))
   return problems
 }
 
-function checkRule(model: MeshModel, route: Route, at: number, parents: readonly DocumentOf<'Service'>[]): Problem[] {
+function checkRule(model: MeshModel, route: Route, at: number): Problem[] {
   const rule = route.value.spec.rules[at]!
   const base = ['spec', 'rules', at]
   const problems: Problem[] = []
   const check = (ref: BackendReference, path: Path) => {
-    const found = checkBackend(model, route, ref, path, parents)
+    const found = checkBackend(model, route, ref, path)
     if (found !== undefined) problems.push(found)
   }
   const backends = (rule.backendRefs ?? []).filter((ref) => ref.weight > 0)
@@ -85,18 +82,8 @@ function checkRule(model: MeshModel, route: Route, at: number, parents: readonly
   return problems
 }
 
-/** Valid if it is so for any parent: a route may have several, of which one is the cross-namespace backend itself. */
-function checkBackend(
-  model: MeshModel,
-  route: Route,
-  ref: BackendReference,
-  path: Path,
-  parents: readonly DocumentOf<'Service'>[],
-): Problem | undefined {
-  const tries = [undefined, ...parents].map((parent) => resolveBackend(model.index, route, ref, parent))
-  if (tries.some((resolved) => resolved.is === 'service')) return undefined
-  // The last: what a parent that is the Service itself says is closer to the point than "not permitted".
-  const resolved = tries.findLast((one) => one.is === 'invalid' && one.fault !== 'RefNotPermitted') ?? tries[0]!
+function checkBackend(model: MeshModel, route: Route, ref: BackendReference, path: Path): Problem | undefined {
+  const resolved = resolveBackend(model.index, route, ref)
   if (resolved.is !== 'invalid') return undefined
   const namespace = ref.namespace ?? route.namespace
   const exists = model.index.find('Service', namespace, ref.name) !== undefined
@@ -104,9 +91,8 @@ function checkBackend(
     if (!exists) return dangling(model.index, route, [...path, 'name'], { kind: 'Service', namespace, name: ref.name })
     return problemAt(route, [...path, 'port'], { code: 'missing-port', message: resolved.reason })
   }
-  const code = resolved.fault === 'RefNotPermitted' ? 'not-permitted' : 'unsupported-backend'
-  const field = { RefNotPermitted: 'namespace', InvalidKind: 'kind', UnsupportedValue: 'name' }[resolved.fault]
-  return problemAt(route, [...path, field], { code, message: resolved.reason })
+  const field = resolved.fault === 'InvalidKind' ? 'kind' : 'name'
+  return problemAt(route, [...path, field], { code: 'unsupported-backend', message: resolved.reason })
 }
 
 function missingParentPort(

@@ -8,7 +8,6 @@ import type { DocumentIndex } from '../model/document-index.ts'
 export interface BackendContext {
   readonly index: DocumentIndex
   readonly route: DocumentOf<'HTTPRoute'>
-  readonly parent: DocumentOf<'Service'>
 }
 
 /** One backend of a rule; one that cannot be resolved keeps its weight and says why, for its share is answered 500. */
@@ -18,7 +17,7 @@ export function backend(
   weight: number,
   filters: readonly HttpFilter[],
 ): Backend {
-  const resolved = resolveBackend(context.index, context.route, ref, context.parent)
+  const resolved = resolveBackend(context.index, context.route, ref)
   return create(BackendSchema, {
     namespace: ref.namespace ?? context.route.namespace,
     name: ref.name,

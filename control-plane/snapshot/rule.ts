@@ -16,17 +16,11 @@ import { routeMatch } from './route-match.ts'
 type RuleValue = DocumentOf<'HTTPRoute'>['value']['spec']['rules'][number]
 type Policy = DocumentOf<'BackendPolicy'> | undefined
 
-/** One rule of a route, as it holds for one parent Service. `policy` is the Service's enforced BackendPolicy. */
-export function routeRule(
-  model: ModelView,
-  parent: DocumentOf<'Service'>,
-  attached: AttachedRoute,
-  at: number,
-  policy: Policy,
-): Rule {
+/** One rule of a route. `policy` is the enforced BackendPolicy of the parent Service. */
+export function routeRule(model: ModelView, attached: AttachedRoute, at: number, policy: Policy): Rule {
   const { route } = attached
   const rule = route.value.spec.rules[at]!
-  const context: BackendContext = { index: model.index, route, parent }
+  const context: BackendContext = { index: model.index, route }
   const broken = brokenExtension(model, route, rule)
   return create(RuleSchema, {
     ref: policyRef(route),

@@ -47,9 +47,7 @@ function rules(
   policy: DocumentOf<'BackendPolicy'> | undefined,
 ): Rule[] {
   const attached = model.routes.get(objectKey(service)) ?? []
-  const routed = attached.flatMap((one) =>
-    one.route.value.spec.rules.map((_, at) => routeRule(model, service, one, at, policy)),
-  )
+  const routed = attached.flatMap((one) => one.route.value.spec.rules.map((_, at) => routeRule(model, one, at, policy)))
   const open = meshPorts(service).filter(({ port }) => !isControlled(attached, port))
   const defaults = open.map(({ port }) => defaultRule(service, port, policy))
   const all = [...routed, ...defaults]

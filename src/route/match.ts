@@ -1,6 +1,6 @@
 import { RE2JS } from 're2js'
 import { type KeyMatch, type RouteMatch, StringMatchType } from '../api/gen/outrigger_pb.ts'
-import type { Headers, RequestHead } from '../base/exchange.ts'
+import type { RequestHead } from '../base/exchange.ts'
 import { sameName } from './headers.ts'
 
 /** How a path is compared. `prefix` is by element: `/ab` is not under `/a` (Gateway API PathMatchPathPrefix). */
@@ -54,7 +54,7 @@ export class RequestMatch {
   /** Whether everything but the path meets it. */
   matchesRest(head: RequestHead): boolean {
     if (this.method !== '' && this.method !== head.method) return false
-    for (const wanted of this.headers) if (!hasHeader(head.headers, wanted)) return false
+    for (const wanted of this.headers) if (!hasHeader(head, wanted)) return false
     if (this.query.length === 0) return true
     const query = queryOf(head.target)
     for (const wanted of this.query) if (!hasParameter(query, wanted)) return false
@@ -113,12 +113,17 @@ function compileKey(key: KeyMatch, what: 'header' | 'query parameter'): ValueMat
   if (name === '') throw new Error(`a ${what} match has no name`)
   switch (key.type) {
     case StringMatchType.EXACT:
-      return { name, exact: key.value, regex: undefined }
+      // An authority is kept in lower case.
+      return { name, exact: isHost(name, what) ? key.value.toLowerCase() : key.value, regex: undefined }
     case StringMatchType.REGEX:
       return { name, exact: '', regex: compileRegex(key.value, `${what} "${key.name}"`) }
     default:
       throw new Error(`${what} "${key.name}": match type must be Exact or RegularExpression`)
   }
+}
+
+function isHost(name: string, what: 'header' | 'query parameter'): boolean {
+  return what === 'header' && name === 'host'
 }
 
 function compileRegex(source: string, place: string): RE2JS {
@@ -130,7 +135,9 @@ function compileRegex(source: string, place: string): RE2JS {
   }
 }
 
-function hasHeader(headers: Headers, wanted: ValueMatch): boolean {
+function hasHeader({ authority, headers }: RequestHead, wanted: ValueMatch): boolean {
+  // How a route of the mesh tells hosts apart: its `hostnames` say nothing (GEP-1294).
+  if (wanted.name === 'host') return meets(authority, wanted)
   for (let i = 0; i < headers.length; i += 2) {
     if (sameName(headers[i]!, wanted.name) && meets(headers[i + 1]!, wanted)) return true
   }

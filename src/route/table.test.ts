@@ -45,6 +45,20 @@ const precedence: [string, RuleInit[], Partial<RequestHead>, string | undefined]
   ['prefix matches with a slash', [rule('a', [prefix('/abc')])], { target: '/abc/' }, 'a'],
   ['a slash at the end of a prefix does not count', [rule('a', [prefix('/abc/')])], { target: '/abc' }, 'a'],
   ['prefix / matches everything', [rule('a', [prefix('/')])], { target: '/x/y' }, 'a'],
+  ['Host is a header', [rule('a', [header('Host', 'Shop.test:80')])], { authority: 'shop.test:80' }, 'a'],
+  [
+    'Host with another port is another one',
+    [rule('a', [header('host', 'shop.test')])],
+    { authority: 'shop.test:80' },
+    undefined,
+  ],
+  ['Host by regular expression', [rule('a', [header('host', '.*[.]test', REGEX)])], { authority: 'shop.test' }, 'a'],
+  [
+    'a query parameter named host is none',
+    [rule('a', [query('host', 'A')])],
+    { target: '/?host=A', authority: 'b' },
+    'a',
+  ],
   ['no path is prefix /', [rule('a', [{ method: 'GET' }])], { target: '/x/y' }, 'a'],
   ['paths have case', [rule('a', [prefix('/abc')])], { target: '/ABC' }, undefined],
   ['regex matches the whole path', [rule('a', [regex('/v[0-9]+')])], { target: '/v12/x' }, undefined],
@@ -185,6 +199,21 @@ test('consumer routes come first for their namespace, and do not exist for other
   assert.equal(compile(rules, 'web').match(head({ target: '/a' }), 80)?.rule.name, 'consumer')
   assert.equal(compile(rules, 'shop').match(head({ target: '/a' }), 80)?.rule.name, 'producer')
   assert.equal(compile(rules, 'shop').match(head({ target: '/b' }), 80), undefined)
+})
+
+test('for a namespace with consumer routes there are no producer routes, port by port', () => {
+  const rules = [
+    rule('producer', [prefix('/')]),
+    rule('consumer', [exact('/a')], { consumerNamespace: 'web', port: 80 }),
+    rule('other', [exact('/b')], { consumerNamespace: 'desk' }),
+  ]
+  const found = (namespace: string, target: string, port: number) =>
+    compile(rules, namespace).match(head({ target }), port)?.rule.name
+  assert.equal(found('web', '/a', 80), 'consumer')
+  assert.equal(found('web', '/b', 80), undefined, 'no producer route for what the consumer routes leave out')
+  assert.equal(found('web', '/b', 81), 'producer', 'the consumer route is not for this port')
+  assert.equal(found('desk', '/b', 81), 'other')
+  assert.equal(found('shop', '/a', 80), 'producer')
 })
 
 test('the implied rule steps back where there is any route', () => {

@@ -24,8 +24,8 @@ export interface RouteTable {
 }
 
 /**
- * Compiles the rules of a Service in Gateway API's order of precedence (HTTPRouteMatch): a consumer route of the
- * caller's namespace over producer routes (GEP-1294), then Exact path, longest PathPrefix, regular expression, then a
+ * Compiles the rules of a Service in Gateway API's order of precedence (HTTPRouteMatch). Consumer routes of the caller's
+ * namespace stand in place of the producer's (GEP-1294, "Multiple routes for a Service"). Then Exact path, longest PathPrefix, regular expression, then a
  * method, the number of headers, the number of query parameters, then the order in which they were given.
  * A regular expression ranks above the catch-all prefix `/`: below it it could never be reached.
  * Throws an Error that names rule and part if anything cannot be compiled.
@@ -88,21 +88,20 @@ class Table implements RouteTable {
 }
 
 class PortTable {
-  readonly #consumer: PathIndex | undefined
-  readonly #producer: PathIndex
+  readonly #rules: PathIndex
 
   constructor(entries: readonly Entry[]) {
+    // Routes merge within a group only: a namespace with routes of its own does without the producer's.
     const consumer = entries.filter((entry) => entry.consumer)
     // A Service with any route is controlled by its routes only: the implied rule steps back.
     const anyRoute = entries.some((entry) => entry.compiled.ref !== undefined)
     const producer = entries.filter((entry) => !entry.consumer && !(anyRoute && entry.compiled.ref === undefined))
-    this.#consumer = consumer.length === 0 ? undefined : new PathIndex(consumer)
-    this.#producer = new PathIndex(producer)
+    this.#rules = new PathIndex(consumer.length > 0 ? consumer : producer)
   }
 
   match(head: RequestHead): CompiledMatch | undefined {
     const path = pathOf(head.target)
-    return this.#consumer?.match(head, path) ?? this.#producer.match(head, path)
+    return this.#rules.match(head, path)
   }
 }
 

@@ -36,9 +36,8 @@ async function rendered(values: object = {}): Promise<Set<string>> {
   ])
 }
 
-/** A ReferenceGrant only allows: it has none. */
 function withStatus(own: readonly KindTraits[]): string[] {
-  return own.filter(({ plural }) => plural !== 'referencegrants').map(({ plural }) => `${plural}/status`)
+  return own.map(({ plural }) => `${plural}/status`)
 }
 
 /** The table of control-plane/README.md. */

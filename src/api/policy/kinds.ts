@@ -8,7 +8,6 @@ import { httpRoute } from './http-route.ts'
 import { namespace } from './namespace.ts'
 import { peerAuthentication } from './peer-authentication.ts'
 import { pod } from './pod.ts'
-import { referenceGrant } from './reference-grant.ts'
 import { service } from './service.ts'
 import { serviceAccount } from './service-account.ts'
 import { telemetryPolicy } from './telemetry-policy.ts'
@@ -39,16 +38,6 @@ export const kinds = {
     scope: 'Namespaced',
     unknownFields: 'strict',
     schema: httpRoute,
-  },
-  // Every release of Gateway API serves v1beta1; v1 came with 1.5.
-  ReferenceGrant: {
-    apiVersion: 'gateway.networking.k8s.io/v1beta1',
-    alsoVersions: ['gateway.networking.k8s.io/v1'],
-    plural: 'referencegrants',
-    shortNames: ['refgrant'],
-    scope: 'Namespaced',
-    unknownFields: 'strict',
-    schema: referenceGrant,
   },
   BackendPolicy: { ...ours, plural: 'backendpolicies', shortNames: ['bep'], schema: backendPolicy },
   FaultInjection: { ...ours, plural: 'faultinjections', shortNames: ['fi'], schema: faultInjection },

@@ -95,9 +95,7 @@ export const backendReferenceFields = {
   group: objectType.group.default('').describe('API group; "" (core) for a Service.'),
   kind: objectType.kind.default('Service').describe('Kind; the mesh sends to Services only.'),
   name: objectName().describe('Name of the Service.'),
-  namespace: namespaceName()
-    .optional()
-    .describe("Namespace of the Service. Default: the route's own; another one needs a ReferenceGrant there."),
+  namespace: namespaceName().optional().describe("Namespace of the Service. Default: the route's own."),
   port: port().optional().describe('Port of the Service; needed.'),
 }
 
