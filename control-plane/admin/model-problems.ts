@@ -11,8 +11,8 @@ import { meshModel } from '../model/mesh-model.ts'
 import { type HeldProblem, holdProblems } from '../sources/source.ts'
 
 export const modelProblemLimits = {
-  /** A burst of changes is one check, and publishing comes before it. */
-  quietMs: 50,
+  /** A burst of changes is one check, and publishing comes before it: also to a thousand sidecars. */
+  quietMs: 250,
   /** After a check it rests so many times as long as that took: at most a tenth of the processor goes to checks. */
   restFactor: 9,
   /** What is past these is counted only. */
@@ -85,7 +85,7 @@ function problemsOf(documents: readonly Document[], clock: Clock): Problem[] {
 }
 
 /** An upper bound of what `checkPolicies` compares: every two policies of a scope by the Pods that each selects. */
-function comparisons(documents: readonly Document[]): number {
+export function comparisons(documents: readonly Document[]): number {
   const counts = new Map<
     string,
     { pods: number; selectors: number; PeerAuthentication: number; TelemetryPolicy: number }

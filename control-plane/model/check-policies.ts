@@ -19,8 +19,7 @@ export function checkPolicies(model: MeshModel, wallMs: number): Problem[] {
   const authorizations = index.all('AuthorizationPolicy')
   const scoped = [...index.all('PeerAuthentication'), ...index.all('TelemetryPolicy')]
   return [
-    ...[...backends, ...faults, ...authorizations].flatMap((policy) => checkTargets(model, policy)),
-    ...backendConflicts(model),
+    ...checkPolicyTargets(model),
     ...backends.flatMap(checkRetryRate),
     ...faults.flatMap((fault) => checkFault(model, fault, wallMs)),
     ...[...authorizations, ...faults, ...scoped].flatMap((policy) => checkSelector(model, policy)),
@@ -29,6 +28,13 @@ export function checkPolicies(model: MeshModel, wallMs: number): Problem[] {
     ...scopeConflicts(model, index.all('PeerAuthentication')),
     ...scopeConflicts(model, index.all('TelemetryPolicy')),
   ]
+}
+
+/** The part that costs little however many Pods there are: targets that are missing, or that an older policy has. */
+export function checkPolicyTargets(model: MeshModel): Problem[] {
+  const { index } = model
+  const targeted = [...index.all('BackendPolicy'), ...index.all('FaultInjection'), ...index.all('AuthorizationPolicy')]
+  return [...targeted.flatMap((policy) => checkTargets(model, policy)), ...backendConflicts(model)]
 }
 
 function checkTargets(model: MeshModel, policy: Targeted): Problem[] {

@@ -9,6 +9,8 @@ export class DeltaPlan {
   readonly #told: Map<string, string | undefined>
   /** Subscribed names that may differ from what was told. Names only: a slow reader costs no more than this. */
   readonly #due = new Set<string>()
+  /** Those of the last delta, until it is answered. */
+  #unanswered: ReadonlySet<string> = new Set()
 
   /** `have` as in Hello. A name that is not allowed does not exist, for this sidecar. */
   constructor(resources: Resources, have: Readonly<Record<string, string>>, allowed: (name: string) => boolean) {
@@ -24,6 +26,20 @@ export class DeltaPlan {
   /** Nothing is left to be told. */
   get isDone(): boolean {
     return this.#due.size === 0
+  }
+
+  get names(): Iterable<string> {
+    return this.#subscribed
+  }
+
+  /** The version of a subscribed name that the sidecar has confirmed, or came with. */
+  confirmed(name: string): string | undefined {
+    return this.#unanswered.has(name) ? undefined : this.#told.get(name)
+  }
+
+  /** The last delta was answered. */
+  answered(): void {
+    this.#unanswered = new Set()
   }
 
   subscribe(names: Iterable<string>): void {
@@ -57,6 +73,7 @@ export class DeltaPlan {
   next(bytesMax: number): { readonly upserts: Uint8Array[]; readonly removes: string[] } | undefined {
     const upserts: Uint8Array[] = []
     const removes: string[] = []
+    const told = new Set<string>()
     let bytes = 0
     for (const name of this.#due) {
       if (bytes >= bytesMax) break
@@ -69,10 +86,12 @@ export class DeltaPlan {
         bytes += name.length
       } else if (this.#told.get(name) !== resource.version) {
         this.#told.set(name, resource.version)
+        told.add(name)
         upserts.push(resource.bytes)
         bytes += resource.bytes.length
       }
     }
+    this.#unanswered = told
     return upserts.length + removes.length === 0 ? undefined : { upserts, removes }
   }
 }

@@ -1,16 +1,29 @@
 import { constants } from 'node:crypto'
+import { createServer as createDoor, type Server as Door } from 'node:net'
 import { createServer, type TLSSocket, type Server as TlsServer } from 'node:tls'
-import { Metadata, Server, ServerCredentials, type ServerDuplexStream, status } from '@grpc/grpc-js'
-import type { ClientMessage, ServerMessage } from '../../src/api/gen/outrigger_pb.ts'
-import { signCertificateMethod, watchMethod } from '../../src/api/services.ts'
+import {
+  Metadata,
+  Server,
+  ServerCredentials,
+  type ServerDuplexStream,
+  type ServerUnaryCall,
+  type sendUnaryData,
+  status,
+} from '@grpc/grpc-js'
+import type { AcksRequest, AcksResponse, ClientMessage, ServerMessage } from '../../src/api/gen/outrigger_pb.ts'
+import { acksMethod, signCertificateMethod, watchMethod } from '../../src/api/services.ts'
 import type { Clock, Timer } from '../../src/base/clock.ts'
 import type { Log } from '../../src/base/log.ts'
+import { controlPlaneWorkload, parseSpiffeId } from '../../src/base/spiffe.ts'
 import type { Authority } from '../identity/authority.ts'
 import { type PeerProof, peerProof } from '../identity/peer-proof.ts'
 import type { ServerCertificate } from '../identity/server-certificate.ts'
 import { IdentityService } from '../identity/service.ts'
 import type { TokenChecker } from '../identity/token.ts'
 import { Debounce } from '../sources/debounce.ts'
+import { countAcks } from './acks.ts'
+import { Admission, peerOf } from './admission.ts'
+import { DeltaMessages } from './delta-messages.ts'
 import { listen } from './listen.ts'
 import type { Resources } from './resources.ts'
 import { Session } from './session.ts'
@@ -42,12 +55,15 @@ export class StreamServer {
   readonly identity: IdentityService
   readonly #options: StreamServerOptions
   readonly #log: Log
+  readonly #door: Door
+  readonly #admission: Admission
   readonly #tls: TlsServer
   readonly #grpc: Server
   readonly #injector: ReturnType<Server['createConnectionInjector']>
   /** What each open connection has proved, by remote address and port. */
   readonly #proofs = new Map<string, PeerProof>()
   readonly #sockets = new Set<TLSSocket>()
+  readonly #deltas = new DeltaMessages()
   readonly #publishing: Debounce
   readonly #watchingResources: Disposable
   readonly #watchingCertificate: Disposable
@@ -62,7 +78,11 @@ export class StreamServer {
       authority: options.authority,
       tokens: options.tokens,
       log: options.log,
-      proofOf: (call) => this.#proofOf(call.getPeer()),
+      proofOf: (call) => {
+        const peer = call.getPeer()
+        this.#admission.done(peer)
+        return this.#proofOf(peer)
+      },
     })
     this.#grpc = new Server({
       'grpc.enable_channelz': 0,
@@ -75,7 +95,11 @@ export class StreamServer {
       { SignCertificate: signCertificateMethod },
       { SignCertificate: this.identity.signCertificate },
     )
-    this.#grpc.addService({ Watch: watchMethod }, { Watch: this.#watch })
+    this.#grpc.addService(
+      { Watch: { ...watchMethod, responseSerialize: this.#deltas.serialize } },
+      { Watch: this.#watch },
+    )
+    this.#grpc.addService({ Acks: acksMethod }, { Acks: this.#acks })
     this.#injector = this.#grpc.createConnectionInjector(ServerCredentials.createInsecure())
     this.#tls = createServer({
       requestCert: true,
@@ -86,6 +110,8 @@ export class StreamServer {
       // No resumption: each connection proves its certificate anew (CVE-2022-21654).
       secureOptions: constants.SSL_OP_NO_TICKET,
     })
+    this.#admission = new Admission(options.clock, (socket) => void this.#tls.emit('connection', socket))
+    this.#door = createDoor({ pauseOnConnect: true, noDelay: true }, (socket) => this.#admission.take(socket))
     this.#tls.on('secureConnection', (socket) => this.#accept(socket))
     this.#tls.on('tlsClientError', (error, socket) => {
       this.#log.debug('a TLS handshake failed', { error, 'client.address': socket.remoteAddress })
@@ -107,7 +133,7 @@ export class StreamServer {
   static async start(options: StreamServerOptions): Promise<StreamServer> {
     const server = new StreamServer(options)
     try {
-      await listen(server.#tls, {
+      await listen(server.#door, {
         host: options.host,
         port: options.port,
         what: 'the policy stream',
@@ -121,7 +147,7 @@ export class StreamServer {
   }
 
   get port(): number {
-    const address = this.#tls.address()
+    const address = this.#door.address()
     return typeof address === 'object' && address !== null ? address.port : 0
   }
 
@@ -130,26 +156,28 @@ export class StreamServer {
     this.#publishing.cancel()
     this.#watchingResources[Symbol.dispose]()
     this.#watchingCertificate[Symbol.dispose]()
-    const closed = new Promise<void>((resolve) => this.#tls.close(() => resolve()))
+    const closed = new Promise<void>((resolve) => this.#door.close(() => resolve()))
+    this.#admission.close()
     this.#injector.destroy()
     this.#grpc.forceShutdown()
     for (const socket of this.#sockets) socket.destroy()
-    if (this.#tls.listening) await closed
+    if (this.#door.listening) await closed
   }
 
   #accept(socket: TLSSocket): void {
-    if (socket.alpnProtocol !== 'h2') {
+    const key = peerOf(socket)
+    if (socket.alpnProtocol !== 'h2' || key === undefined) {
       socket.destroy()
       return
     }
     const { authority, clock } = this.#options
     const proof = peerProof(socket, authority.trustDomain, clock)
-    const key = `${socket.remoteAddress}:${socket.remotePort}`
     if (proof.is === 'refused') this.#log.warn(proof.reason, { 'client.address': key })
     this.#proofs.set(key, proof)
     this.#sockets.add(socket)
     socket.once('close', () => {
       this.#sockets.delete(socket)
+      this.#admission.done(key)
       if (this.#proofs.get(key) === proof) this.#proofs.delete(key)
     })
     socket.on('error', () => {})
@@ -161,6 +189,7 @@ export class StreamServer {
   }
 
   readonly #watch = (call: ServerDuplexStream<ClientMessage, ServerMessage>): void => {
+    this.#admission.done(call.getPeer())
     const proof = this.#proofOf(call.getPeer())
     if (proof.is !== 'verified') {
       const details =
@@ -179,6 +208,7 @@ export class StreamServer {
       identity: proof.spiffeId,
       identityExpiresAtMs: proof.expiresAtMs,
       send: (message) => void call.write(message),
+      deltas: this.#deltas,
       fail: (code, details) => void call.emit('error', { code, details }),
     })
     this.sidecars.add(session)
@@ -192,6 +222,20 @@ export class StreamServer {
     call.once('close', over)
     // grpc-js answers the client itself; without a listener the process would end.
     call.on('error', over)
+  }
+
+  /** Another replica asks, which writes the status of all documents. */
+  readonly #acks = (call: ServerUnaryCall<AcksRequest, AcksResponse>, callback: sendUnaryData<AcksResponse>): void => {
+    const proof = this.#proofOf(call.getPeer())
+    const id = proof.is === 'verified' ? parseSpiffeId(proof.spiffeId) : undefined
+    const { namespace, serviceAccount } = controlPlaneWorkload
+    if (id?.namespace !== namespace || id.serviceAccount !== serviceAccount) {
+      const shown = proof.is === 'verified' ? proof.spiffeId : 'a caller without a certificate'
+      this.#log.warn(`Peers.Acks refused: ${shown} is not the control plane`, { 'client.address': call.getPeer() })
+      callback({ code: status.PERMISSION_DENIED, details: 'only replicas of the control plane may ask this' })
+      return
+    }
+    callback(null, countAcks(this.sidecars.sessions(), call.request))
   }
 
   #publish(): void {

@@ -3,7 +3,6 @@ import { status } from '@grpc/grpc-js'
 import {
   type BreakerTransition,
   type ClientMessage,
-  DeltaSchema,
   type Hello,
   PingSchema,
   type Rejection,
@@ -15,6 +14,7 @@ import { schemaVersion, serverMessage } from '../../src/api/services.ts'
 import type { Clock } from '../../src/base/clock.ts'
 import type { Log } from '../../src/base/log.ts'
 import { parseSpiffeId } from '../../src/base/spiffe.ts'
+import { DeltaMessages } from './delta-messages.ts'
 import { DeltaPlan } from './delta-plan.ts'
 import type { Resources } from './resources.ts'
 import type { SidecarStatus } from './sidecars.ts'
@@ -28,6 +28,8 @@ export interface SessionOptions {
   /** When that proof ends, Unix milliseconds. */
   readonly identityExpiresAtMs: number
   readonly send: (message: ServerMessage) => void
+  /** Those of all streams together. */
+  readonly deltas?: DeltaMessages
   /** Ends the stream. */
   readonly fail: (code: status, details: string) => void
 }
@@ -51,6 +53,14 @@ interface Opened {
   readonly plan: DeltaPlan
 }
 
+/** How a sidecar stands to one version of a resource that it asked for. */
+export interface Holding {
+  readonly name: string
+  readonly isAcked: boolean
+  /** Why it refused that version. */
+  readonly rejected: string | undefined
+}
+
 interface InFlight {
   readonly nonce: string
   readonly revision: bigint
@@ -64,11 +74,12 @@ interface InFlight {
 export class Session {
   readonly #options: SessionOptions
   readonly #log: Log
+  readonly #deltas: DeltaMessages
   readonly #startedAt: number
   readonly #since: number
   #opened: Opened | undefined
   #inFlight: InFlight | undefined
-  #nonces = 0
+  #sent = { revision: -1n, times: 0 }
   #subscribedOnce = false
   #complete = false
   #ackedRevision = 0n
@@ -83,6 +94,7 @@ export class Session {
   constructor(options: SessionOptions) {
     this.#options = options
     this.#log = options.log
+    this.#deltas = options.deltas ?? new DeltaMessages()
     this.#startedAt = options.clock.now()
     this.#since = options.clock.wall()
     this.#certificateExpiresAtMs = options.identityExpiresAtMs
@@ -196,6 +208,22 @@ export class Session {
     }
   }
 
+  /** What it has of the resources that `wanted` knows: whether the version is this one, or why it was refused. */
+  *holdings(wanted: (name: string) => string | undefined): Iterable<Holding> {
+    const { plan } = this.#opened ?? {}
+    for (const name of plan?.names ?? []) {
+      const version = wanted(name)
+      if (version === undefined) continue
+      const rejected = this.#rejected.get(name)
+      const isRejected = rejected?.version === version
+      yield {
+        name,
+        isAcked: !isRejected && plan?.confirmed(name) === version,
+        rejected: isRejected ? rejected.reason : undefined,
+      }
+    }
+  }
+
   get #isInSync(): boolean {
     return this.#complete && this.#inFlight === undefined && this.#opened?.plan.isDone === true
   }
@@ -257,6 +285,7 @@ export class Session {
     }
     this.#ackedRevision = this.#inFlight.revision
     this.#inFlight = undefined
+    this.#opened?.plan.answered()
     for (const rejection of rejections.slice(0, sessionLimits.rejectionsMax)) {
       this.#rejected.set(rejection.resource, rejection)
       this.#log.warn(`${this.key} rejected ${rejection.resource}: ${rejection.reason}`, {
@@ -290,9 +319,11 @@ export class Session {
       send(serverMessage({ case: 'snapshotComplete', value: create(SnapshotCompleteSchema, { revision }) }))
       return
     }
-    const nonce = String(++this.#nonces)
+    // Unique in this stream, and yet the same in all streams that are told the same thing at the same time.
+    this.#sent = { revision, times: revision === this.#sent.revision ? this.#sent.times + 1 : 1 }
+    const nonce = `${revision}.${this.#sent.times}`
     this.#inFlight = { nonce, revision, sentAt: clock.now() }
-    send(serverMessage({ case: 'delta', value: create(DeltaSchema, { nonce, revision, ...next }) }))
+    send(this.#deltas.delta({ nonce, revision, ...next }))
   }
 
   #fail(code: status, details: string): void {

@@ -1,5 +1,9 @@
 import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf'
 import {
+  type AcksRequest,
+  AcksRequestSchema,
+  type AcksResponse,
+  AcksResponseSchema,
   type CertificateRequest,
   CertificateRequestSchema,
   type CertificateResponse,
@@ -38,6 +42,14 @@ export const signCertificateMethod: Method<CertificateRequest, CertificateRespon
   requestStream: false,
   responseStream: false,
   ...coded(CertificateRequestSchema, CertificateResponseSchema),
+}
+
+/** `Peers.Acks`: how far the sidecars of another replica are. */
+export const acksMethod: Method<AcksRequest, AcksResponse> = {
+  path: '/outrigger.v1alpha1.Peers/Acks',
+  requestStream: false,
+  responseStream: false,
+  ...coded(AcksRequestSchema, AcksResponseSchema),
 }
 
 /** A ClientMessage of one kind. */

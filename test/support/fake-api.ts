@@ -313,7 +313,12 @@ export class FakeApi implements AsyncDisposable {
         ? { status: 200, body: made(copy) }
         : refusal(422, 'Invalid', `the patch does not fit: ${outcome}`)
     }
-    if (method === 'PATCH') return { status: 200, body: made(merged(held, given) as ApiObject) }
+    if (method === 'PATCH') {
+      const version = given.metadata?.resourceVersion
+      if (version !== undefined && version !== held.metadata?.resourceVersion)
+        return refusal(409, 'Conflict', 'the object has been modified')
+      return { status: 200, body: made(merged(held, given) as ApiObject) }
+    }
     if (method === 'DELETE') {
       this.delete(kind, namespace, name)
       return { status: 200, body: {} }

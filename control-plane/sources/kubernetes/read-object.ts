@@ -17,6 +17,16 @@ export interface ObjectReading {
   /** For conditions in its status. */
   readonly uid: string
   readonly generation: number
+  /** Of a kind whose status we write: what stands there now. */
+  readonly written: WrittenStatus | undefined
+}
+
+/** The status of an object as the API server has it. */
+export interface WrittenStatus {
+  readonly resourceVersion: string
+  readonly status: unknown
+  /** Of a route, as its owner wrote them: its status repeats them, also when the rest of it cannot be read. */
+  readonly parentRefs: unknown
 }
 
 /** Where an object of a cluster "stands", in place of a file. */
@@ -40,7 +50,18 @@ export function readObject(kind: Kind, object: ApiObject): ObjectReading {
     .map(({ path, finding }): Problem => ({ severity: 'error', ...finding, file, ...noPlace, path: pathText(path) }))
   // It would keep the object as it came, too: what was read of it is enough.
   if (document !== undefined) Object.assign(document, { locate: () => noPlace })
-  return { document, problems, kind, namespace, name, uid, generation }
+  return { document, problems, kind, namespace, name, uid, generation, written: writtenStatus(kind, object) }
+}
+
+function writtenStatus(kind: Kind, { metadata, status, spec }: ApiObject): WrittenStatus | undefined {
+  if (!hasConditions(kind)) return undefined
+  const { parentRefs } = (spec ?? {}) as { readonly parentRefs?: unknown }
+  return { resourceVersion: metadata?.resourceVersion ?? '', status, parentRefs }
+}
+
+/** Kinds whose status the control plane writes: routes and our own. */
+export function hasConditions(kind: Kind): boolean {
+  return kind === 'HTTPRoute' || kinds[kind].apiVersion.startsWith('outrigger.dev/')
 }
 
 /** An object has no lines: its fields are named by their path. */

@@ -27,7 +27,7 @@ const quietMs = 25
 const quietMaxMs = 250
 
 /** One object: what it says now, and the last version of it that could be read. */
-interface Kept {
+export interface Kept {
   readonly reading: ObjectReading
   readonly good: Document | undefined
 }
@@ -86,9 +86,9 @@ export class KubernetesSource implements Source {
     for (const [kind, { state, relists }] of this.#reflectors) yield { kind, state, relists }
   }
 
-  /** Every object as it was read last, in force or not: where conditions are written. */
-  *readings(): Iterable<ObjectReading> {
-    for (const reflector of this.#reflectors.values()) for (const { reading } of reflector.values()) yield reading
+  /** Every object of a kind as it was read last, in force or not: where conditions are written. */
+  *objects(kind: Kind): Iterable<Kept> {
+    yield* this.#reflectors.get(kind)?.values() ?? []
   }
 
   /** Resolves when every kind was listed once. While the API server cannot be reached it waits: it is asked again and again. */
@@ -185,7 +185,9 @@ function keep(kind: Kind, object: ApiObject, before: Kept | undefined): Kept {
     isDeepStrictEqual(known.reading.document?.value, reading.document?.value) &&
     isDeepStrictEqual(known.reading.problems, reading.problems)
   ) {
-    return known
+    return reading.written === undefined
+      ? known
+      : { reading: { ...known.reading, written: reading.written }, good: known.good }
   }
   return { reading, good: reading.document ?? known?.good }
 }

@@ -16,7 +16,158 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file outrigger.proto.
  */
 export const file_outrigger: GenFile = /*@__PURE__*/
-  fileDesc("Cg9vdXRyaWdnZXIucHJvdG8SEm91dHJpZ2dlci52MWFscGhhMSIhChJDZXJ0aWZpY2F0ZVJlcXVlc3QSCwoDY3NyGAEgASgMIlwKE0NlcnRpZmljYXRlUmVzcG9uc2USGQoRY2VydGlmaWNhdGVfY2hhaW4YASABKAkSFAoMdHJ1c3RfYnVuZGxlGAIgASgJEhQKDHRydXN0X2RvbWFpbhgDIAEoCSLcAgoNQ2xpZW50TWVzc2FnZRIqCgVoZWxsbxgBIAEoCzIZLm91dHJpZ2dlci52MWFscGhhMS5IZWxsb0gAEjIKCXN1YnNjcmliZRgCIAEoCzIdLm91dHJpZ2dlci52MWFscGhhMS5TdWJzY3JpYmVIABI2Cgt1bnN1YnNjcmliZRgDIAEoCzIfLm91dHJpZ2dlci52MWFscGhhMS5VbnN1YnNjcmliZUgAEiYKA2FjaxgEIAEoCzIXLm91dHJpZ2dlci52MWFscGhhMS5BY2tIABIoCgRuYWNrGAUgASgLMhgub3V0cmlnZ2VyLnYxYWxwaGExLk5hY2tIABIsCgZyZXBvcnQYBiABKAsyGi5vdXRyaWdnZXIudjFhbHBoYTEuUmVwb3J0SAASKAoEcG9uZxgHIAEoCzIYLm91dHJpZ2dlci52MWFscGhhMS5Qb25nSABCCQoHbWVzc2FnZSKzAQoNU2VydmVyTWVzc2FnZRIqCgVkZWx0YRgBIAEoCzIZLm91dHJpZ2dlci52MWFscGhhMS5EZWx0YUgAEkEKEXNuYXBzaG90X2NvbXBsZXRlGAIgASgLMiQub3V0cmlnZ2VyLnYxYWxwaGExLlNuYXBzaG90Q29tcGxldGVIABIoCgRwaW5nGAMgASgLMhgub3V0cmlnZ2VyLnYxYWxwaGExLlBpbmdIAEIJCgdtZXNzYWdlIq4BCgVIZWxsbxIQCgh3b3JrbG9hZBgBIAEoCRIRCgluYW1lc3BhY2UYAiABKAkSDwoHc2NoZW1hcxgDIAMoCRIxCgRoYXZlGAQgAygLMiMub3V0cmlnZ2VyLnYxYWxwaGExLkhlbGxvLkhhdmVFbnRyeRIPCgdwcm9ncmFtGAUgASgJGisKCUhhdmVFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIhoKCVN1YnNjcmliZRINCgVuYW1lcxgBIAMoCSIcCgtVbnN1YnNjcmliZRINCgVuYW1lcxgBIAMoCSIUCgNBY2sSDQoFbm9uY2UYASABKAkiSAoETmFjaxINCgVub25jZRgBIAEoCRIxCgpyZWplY3Rpb25zGAIgAygLMh0ub3V0cmlnZ2VyLnYxYWxwaGExLlJlamVjdGlvbiI+CglSZWplY3Rpb24SEAoIcmVzb3VyY2UYASABKAkSDwoHdmVyc2lvbhgCIAEoCRIOCgZyZWFzb24YAyABKAkirQEKBlJlcG9ydBI6Cgt0cmFuc2l0aW9ucxgBIAMoCzIlLm91dHJpZ2dlci52MWFscGhhMS5CcmVha2VyVHJhbnNpdGlvbhIWCg5lZmZlY3RpdmVfaGFzaBgCIAEoCRIeChZjZXJ0aWZpY2F0ZV9leHBpcmVzX2F0GAMgASgDEi8KCHJlamVjdGVkGAQgAygLMh0ub3V0cmlnZ2VyLnYxYWxwaGExLlJlamVjdGlvbiJrChFCcmVha2VyVHJhbnNpdGlvbhIPCgdzZXJ2aWNlGAEgASgJEhAKCGVuZHBvaW50GAIgASgJEgwKBGZyb20YAyABKAkSCgoCdG8YBCABKAkSDQoFY2F1c2UYBSABKAkSCgoCYXQYBiABKAMiEgoEUGluZxIKCgJpZBgBIAEoAyISCgRQb25nEgoKAmlkGAEgASgDIiQKEFNuYXBzaG90Q29tcGxldGUSEAoIcmV2aXNpb24YASABKAQiSgoFRGVsdGESDQoFbm9uY2UYASABKAkSEAoIcmV2aXNpb24YAiABKAQSDwoHdXBzZXJ0cxgDIAMoDBIPCgdyZW1vdmVzGAQgAygJIqMCCghSZXNvdXJjZRIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSKAoEbWVzaBgDIAEoCzIYLm91dHJpZ2dlci52MWFscGhhMS5NZXNoSAASMAoId29ya2xvYWQYBCABKAsyHC5vdXRyaWdnZXIudjFhbHBoYTEuV29ya2xvYWRIABIuCgdzZXJ2aWNlGAUgASgLMhsub3V0cmlnZ2VyLnYxYWxwaGExLlNlcnZpY2VIABI0CgllbmRwb2ludHMYBiABKAsyHy5vdXRyaWdnZXIudjFhbHBoYTEuRW5kcG9pbnRTZXRIABIuCgdhZGRyZXNzGAcgASgLMhsub3V0cmlnZ2VyLnYxYWxwaGExLkFkZHJlc3NIAEIGCgRib2R5IksKCVBvbGljeVJlZhIMCgRraW5kGAEgASgJEhEKCW5hbWVzcGFjZRgCIAEoCRIMCgRuYW1lGAMgASgJEg8KB3ZlcnNpb24YBCABKAkisgEKBE1lc2gSFAoMdHJ1c3RfZG9tYWluGAEgASgJEhQKDHRydXN0X2J1bmRsZRgCIAEoCRIWCg5jbHVzdGVyX2RvbWFpbhgDIAEoCRI0CghvdXRib3VuZBgEIAEoDjIiLm91dHJpZ2dlci52MWFscGhhMS5PdXRib3VuZFBvbGljeRIwCgl0ZWxlbWV0cnkYBSABKAsyHS5vdXRyaWdnZXIudjFhbHBoYTEuVGVsZW1ldHJ5ImEKCVRlbGVtZXRyeRIqCgNyZWYYASABKAsyHS5vdXRyaWdnZXIudjFhbHBoYTEuUG9saWN5UmVmEhQKDHNhbXBsaW5nX3BwbRgCIAEoDRISCgphY2Nlc3NfbG9nGAMgASgJIpcFCghXb3JrbG9hZBIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCRIXCg9zZXJ2aWNlX2FjY291bnQYAyABKAkSGQoRY2Fub25pY2FsX3NlcnZpY2UYBCABKAkSGgoSY2Fub25pY2FsX3JldmlzaW9uGAUgASgJEjgKBmxhYmVscxgGIAMoCzIoLm91dHJpZ2dlci52MWFscGhhMS5Xb3JrbG9hZC5MYWJlbHNFbnRyeRIqCgRtdGxzGAcgASgOMhwub3V0cmlnZ2VyLnYxYWxwaGExLk10bHNNb2RlEi8KCG10bHNfcmVmGAggASgLMh0ub3V0cmlnZ2VyLnYxYWxwaGExLlBvbGljeVJlZhI9Cglwb3J0X210bHMYCSADKAsyKi5vdXRyaWdnZXIudjFhbHBoYTEuV29ya2xvYWQuUG9ydE10bHNFbnRyeRI5Cg5hdXRob3JpemF0aW9ucxgKIAMoCzIhLm91dHJpZ2dlci52MWFscGhhMS5BdXRob3JpemF0aW9uEikKBmZhdWx0cxgLIAMoCzIZLm91dHJpZ2dlci52MWFscGhhMS5GYXVsdBIwCgl0ZWxlbWV0cnkYDCABKAsyHS5vdXRyaWdnZXIudjFhbHBoYTEuVGVsZW1ldHJ5Ei4KBXBvcnRzGA0gAygLMh8ub3V0cmlnZ2VyLnYxYWxwaGExLkluYm91bmRQb3J0Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaTQoNUG9ydE10bHNFbnRyeRILCgNrZXkYASABKA0SKwoFdmFsdWUYAiABKA4yHC5vdXRyaWdnZXIudjFhbHBoYTEuTXRsc01vZGU6AjgBIlwKC0luYm91bmRQb3J0EgwKBHBvcnQYASABKA0SLgoIcHJvdG9jb2wYAiABKA4yHC5vdXRyaWdnZXIudjFhbHBoYTEuUHJvdG9jb2wSDwoHc2VydmljZRgDIAEoCSKPAQoNQXV0aG9yaXphdGlvbhIqCgNyZWYYASABKAsyHS5vdXRyaWdnZXIudjFhbHBoYTEuUG9saWN5UmVmEgwKBGRlbnkYAiABKAgSDgoGc2hhZG93GAMgASgIEjQKBXJ1bGVzGAQgAygLMiUub3V0cmlnZ2VyLnYxYWxwaGExLkF1dGhvcml6YXRpb25SdWxlInMKEUF1dGhvcml6YXRpb25SdWxlEisKB3NvdXJjZXMYASADKAsyGi5vdXRyaWdnZXIudjFhbHBoYTEuU291cmNlEjEKCm9wZXJhdGlvbnMYAiADKAsyHS5vdXRyaWdnZXIudjFhbHBoYTEuT3BlcmF0aW9uIooBCgZTb3VyY2USEgoKcHJpbmNpcGFscxgBIAMoCRIWCg5ub3RfcHJpbmNpcGFscxgCIAMoCRISCgpuYW1lc3BhY2VzGAMgAygJEhYKDm5vdF9uYW1lc3BhY2VzGAQgAygJEhEKCWlwX2Jsb2NrcxgFIAMoCRIVCg1ub3RfaXBfYmxvY2tzGAYgAygJIpcBCglPcGVyYXRpb24SDwoHbWV0aG9kcxgBIAMoCRITCgtub3RfbWV0aG9kcxgCIAMoCRINCgVwYXRocxgDIAMoCRIRCglub3RfcGF0aHMYBCADKAkSDQoFcG9ydHMYBSADKA0SEQoJbm90X3BvcnRzGAYgAygNEg0KBWhvc3RzGAcgAygJEhEKCW5vdF9ob3N0cxgIIAMoCSKhAgoHU2VydmljZRIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCRIMCgR2aXBzGAMgAygJEi4KBXBvcnRzGAQgAygLMh8ub3V0cmlnZ2VyLnYxYWxwaGExLlNlcnZpY2VQb3J0EicKBXJ1bGVzGAUgAygLMhgub3V0cmlnZ2VyLnYxYWxwaGExLlJ1bGUSMQoGcG9saWN5GAYgASgLMiEub3V0cmlnZ2VyLnYxYWxwaGExLkJhY2tlbmRQb2xpY3kSKQoGZmF1bHRzGAcgAygLMhkub3V0cmlnZ2VyLnYxYWxwaGExLkZhdWx0EjAKCXRlbGVtZXRyeRgIIAEoCzIdLm91dHJpZ2dlci52MWFscGhhMS5UZWxlbWV0cnkiWQoLU2VydmljZVBvcnQSDAoEcG9ydBgBIAEoDRIMCgRuYW1lGAIgASgJEi4KCHByb3RvY29sGAMgASgOMhwub3V0cmlnZ2VyLnYxYWxwaGExLlByb3RvY29sIsQDCgRSdWxlEioKA3JlZhgBIAEoCzIdLm91dHJpZ2dlci52MWFscGhhMS5Qb2xpY3lSZWYSDAoEbmFtZRgCIAEoCRIaChJjb25zdW1lcl9uYW1lc3BhY2UYAyABKAkSDAoEcG9ydBgEIAEoDRIvCgdtYXRjaGVzGAUgAygLMh4ub3V0cmlnZ2VyLnYxYWxwaGExLlJvdXRlTWF0Y2gSLwoHZmlsdGVycxgGIAMoCzIeLm91dHJpZ2dlci52MWFscGhhMS5IdHRwRmlsdGVyEi0KCGJhY2tlbmRzGAcgAygLMhsub3V0cmlnZ2VyLnYxYWxwaGExLkJhY2tlbmQSGgoScmVxdWVzdF90aW1lb3V0X21zGAggASgNEiIKGmJhY2tlbmRfcmVxdWVzdF90aW1lb3V0X21zGAkgASgNEigKBXJldHJ5GAogASgLMhkub3V0cmlnZ2VyLnYxYWxwaGExLlJldHJ5EikKBmZhdWx0cxgLIAMoCzIZLm91dHJpZ2dlci52MWFscGhhMS5GYXVsdBIyCgt0aW1lb3V0X3JlZhgMIAEoCzIdLm91dHJpZ2dlci52MWFscGhhMS5Qb2xpY3lSZWYivgEKClJvdXRlTWF0Y2gSNgoJcGF0aF90eXBlGAEgASgOMiMub3V0cmlnZ2VyLnYxYWxwaGExLlN0cmluZ01hdGNoVHlwZRIMCgRwYXRoGAIgASgJEg4KBm1ldGhvZBgDIAEoCRItCgdoZWFkZXJzGAQgAygLMhwub3V0cmlnZ2VyLnYxYWxwaGExLktleU1hdGNoEisKBXF1ZXJ5GAUgAygLMhwub3V0cmlnZ2VyLnYxYWxwaGExLktleU1hdGNoIloKCEtleU1hdGNoEgwKBG5hbWUYASABKAkSMQoEdHlwZRgCIAEoDjIjLm91dHJpZ2dlci52MWFscGhhMS5TdHJpbmdNYXRjaFR5cGUSDQoFdmFsdWUYAyABKAkiigEKB0JhY2tlbmQSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkSDAoEcG9ydBgDIAEoDRIOCgZ3ZWlnaHQYBCABKA0SLwoHZmlsdGVycxgFIAMoCzIeLm91dHJpZ2dlci52MWFscGhhMS5IdHRwRmlsdGVyEg8KB2ludmFsaWQYBiABKAkipQIKCkh0dHBGaWx0ZXISPQoPcmVxdWVzdF9oZWFkZXJzGAEgASgLMiIub3V0cmlnZ2VyLnYxYWxwaGExLkhlYWRlck1vZGlmaWVySAASPgoQcmVzcG9uc2VfaGVhZGVycxgCIAEoCzIiLm91dHJpZ2dlci52MWFscGhhMS5IZWFkZXJNb2RpZmllckgAEjAKCHJlZGlyZWN0GAMgASgLMhwub3V0cmlnZ2VyLnYxYWxwaGExLlJlZGlyZWN0SAASLgoHcmV3cml0ZRgEIAEoCzIbLm91dHJpZ2dlci52MWFscGhhMS5SZXdyaXRlSAASLAoGbWlycm9yGAUgASgLMhoub3V0cmlnZ2VyLnYxYWxwaGExLk1pcnJvckgAQggKBmZpbHRlciIlCgZIZWFkZXISDAoEbmFtZRgBIAEoCRINCgV2YWx1ZRgCIAEoCSJyCg5IZWFkZXJNb2RpZmllchInCgNzZXQYASADKAsyGi5vdXRyaWdnZXIudjFhbHBoYTEuSGVhZGVyEicKA2FkZBgCIAMoCzIaLm91dHJpZ2dlci52MWFscGhhMS5IZWFkZXISDgoGcmVtb3ZlGAMgAygJIowBCghSZWRpcmVjdBIOCgZzY2hlbWUYASABKAkSEAoIaG9zdG5hbWUYAiABKAkSMgoJcGF0aF90eXBlGAMgASgOMh8ub3V0cmlnZ2VyLnYxYWxwaGExLlBhdGhSZXdyaXRlEgwKBHBhdGgYBCABKAkSDAoEcG9ydBgFIAEoDRIOCgZzdGF0dXMYBiABKA0iXQoHUmV3cml0ZRIQCghob3N0bmFtZRgBIAEoCRIyCglwYXRoX3R5cGUYAiABKA4yHy5vdXRyaWdnZXIudjFhbHBoYTEuUGF0aFJld3JpdGUSDAoEcGF0aBgDIAEoCSJDCgZNaXJyb3ISLAoHYmFja2VuZBgBIAEoCzIbLm91dHJpZ2dlci52MWFscGhhMS5CYWNrZW5kEgsKA3BwbRgCIAEoDSLyAQoFUmV0cnkSKgoDcmVmGAEgASgLMh0ub3V0cmlnZ2VyLnYxYWxwaGExLlBvbGljeVJlZhIPCgdyZXRyaWVzGAIgASgNEg0KBWNvZGVzGAMgAygNEhIKCmNvbmRpdGlvbnMYBCADKAkSFwoPYmFja29mZl9iYXNlX21zGAUgASgNEhYKDmJhY2tvZmZfbWF4X21zGAYgASgNEg8KB21ldGhvZHMYByADKAkSFgoOYm9keV9ieXRlc19tYXgYCCABKA0SLwoGYnVkZ2V0GAkgASgLMh8ub3V0cmlnZ2VyLnYxYWxwaGExLlJldHJ5QnVkZ2V0IncKC1JldHJ5QnVkZ2V0EioKA3JlZhgBIAEoCzIdLm91dHJpZ2dlci52MWFscGhhMS5Qb2xpY3lSZWYSDwoHcGVyY2VudBgCIAEoDRITCgtpbnRlcnZhbF9tcxgDIAEoDRIWCg5taW5fcGVyX3NlY29uZBgEIAEoDSKwAgoNQmFja2VuZFBvbGljeRIqCgNyZWYYASABKAsyHS5vdXRyaWdnZXIudjFhbHBoYTEuUG9saWN5UmVmEjcKDWxvYWRfYmFsYW5jZXIYAiABKAsyIC5vdXRyaWdnZXIudjFhbHBoYTEuTG9hZEJhbGFuY2VyEjsKD2Nvbm5lY3Rpb25fcG9vbBgDIAEoCzIiLm91dHJpZ2dlci52MWFscGhhMS5Db25uZWN0aW9uUG9vbBI8ChBjaXJjdWl0X2JyZWFrZXJzGAQgAygLMiIub3V0cmlnZ2VyLnYxYWxwaGExLkNpcmN1aXRCcmVha2VyEj8KEW91dGxpZXJfZGV0ZWN0aW9uGAUgASgLMiQub3V0cmlnZ2VyLnYxYWxwaGExLk91dGxpZXJEZXRlY3Rpb24iggEKDExvYWRCYWxhbmNlchIwCglhbGdvcml0aG0YASABKA4yHS5vdXRyaWdnZXIudjFhbHBoYTEuQWxnb3JpdGhtEhMKC2hhc2hfaGVhZGVyGAIgASgJEhMKC2hhc2hfY29va2llGAMgASgJEhYKDmhhc2hfc291cmNlX2lwGAQgASgIIrcBCg5Db25uZWN0aW9uUG9vbBIXCg9jb25uZWN0aW9uc19tYXgYASABKA0SHAoUcGVuZGluZ19yZXF1ZXN0c19tYXgYAiABKA0SFAoMcmVxdWVzdHNfbWF4GAMgASgNEiMKG3JlcXVlc3RzX3Blcl9jb25uZWN0aW9uX21heBgEIAEoDRIaChJjb25uZWN0X3RpbWVvdXRfbXMYBSABKA0SFwoPaWRsZV90aW1lb3V0X21zGAYgASgNIqgBCg5DaXJjdWl0QnJlYWtlchIWCg5lbmRwb2ludF9zY29wZRgBIAEoCBIfChdlcnJvcl90aHJlc2hvbGRfcGVyY2VudBgCIAEoDRIYChB2b2x1bWVfdGhyZXNob2xkGAMgASgNEhkKEXJvbGxpbmdfd2luZG93X21zGAQgASgNEhgKEHJlc2V0X3RpbWVvdXRfbXMYBSABKA0SDgoGc2hhZG93GAYgASgIIogBChBPdXRsaWVyRGV0ZWN0aW9uEhcKD2NvbnNlY3V0aXZlXzV4eBgBIAEoDRITCgtpbnRlcnZhbF9tcxgCIAEoDRIYChBiYXNlX2VqZWN0aW9uX21zGAMgASgNEhwKFG1heF9lamVjdGlvbl9wZXJjZW50GAQgASgNEg4KBnNoYWRvdxgFIAEoCCLsAQoFRmF1bHQSKgoDcmVmGAEgASgLMh0ub3V0cmlnZ2VyLnYxYWxwaGExLlBvbGljeVJlZhIOCgZzaGFkb3cYAiABKAgSLwoHbWF0Y2hlcxgDIAMoCzIeLm91dHJpZ2dlci52MWFscGhhMS5Sb3V0ZU1hdGNoEhEKCWRlbGF5X3BwbRgEIAEoDRIQCghkZWxheV9tcxgFIAEoDRIUCgxkZWxheV9tYXhfbXMYBiABKA0SEQoJYWJvcnRfcHBtGAcgASgNEhQKDGFib3J0X3N0YXR1cxgIIAEoDRISCgpleHBpcmVzX2F0GAkgASgDIl8KC0VuZHBvaW50U2V0EhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEi8KCWVuZHBvaW50cxgDIAMoCzIcLm91dHJpZ2dlci52MWFscGhhMS5FbmRwb2ludCL5AQoIRW5kcG9pbnQSDwoHYWRkcmVzcxgBIAEoCRI2CgVwb3J0cxgCIAMoCzInLm91dHJpZ2dlci52MWFscGhhMS5FbmRwb2ludC5Qb3J0c0VudHJ5EhAKCGlkZW50aXR5GAMgASgJEhAKCHdvcmtsb2FkGAQgASgJEhkKEWNhbm9uaWNhbF9zZXJ2aWNlGAUgASgJEhoKEmNhbm9uaWNhbF9yZXZpc2lvbhgGIAEoCRINCgVyZWFkeRgHIAEoCBIMCgR6b25lGAggASgJGiwKClBvcnRzRW50cnkSCwoDa2V5GAEgASgNEg0KBXZhbHVlGAIgASgNOgI4ASJgCgdBZGRyZXNzEg8KB3NlcnZpY2UYASABKAkSFAoMc2VydmljZV9wb3J0GAIgASgNEi4KCGVuZHBvaW50GAMgASgLMhwub3V0cmlnZ2VyLnYxYWxwaGExLkVuZHBvaW50KnMKDk91dGJvdW5kUG9saWN5Eh8KG09VVEJPVU5EX1BPTElDWV9VTlNQRUNJRklFRBAAEh0KGU9VVEJPVU5EX1BPTElDWV9BTExPV19BTlkQARIhCh1PVVRCT1VORF9QT0xJQ1lfUkVHSVNUUllfT05MWRACKmwKCE10bHNNb2RlEhkKFU1UTFNfTU9ERV9VTlNQRUNJRklFRBAAEhUKEU1UTFNfTU9ERV9ESVNBQkxFEAESGAoUTVRMU19NT0RFX1BFUk1JU1NJVkUQAhIUChBNVExTX01PREVfU1RSSUNUEAMqcAoIUHJvdG9jb2wSGAoUUFJPVE9DT0xfVU5TUEVDSUZJRUQQABISCg5QUk9UT0NPTF9IVFRQMRABEhIKDlBST1RPQ09MX0hUVFAyEAISEAoMUFJPVE9DT0xfVENQEAMSEAoMUFJPVE9DT0xfVExTEAQqjAEKD1N0cmluZ01hdGNoVHlwZRIhCh1TVFJJTkdfTUFUQ0hfVFlQRV9VTlNQRUNJRklFRBAAEhsKF1NUUklOR19NQVRDSF9UWVBFX0VYQUNUEAESHAoYU1RSSU5HX01BVENIX1RZUEVfUFJFRklYEAISGwoXU1RSSU5HX01BVENIX1RZUEVfUkVHRVgQAypbCgtQYXRoUmV3cml0ZRIcChhQQVRIX1JFV1JJVEVfVU5TUEVDSUZJRUQQABIVChFQQVRIX1JFV1JJVEVfRlVMTBABEhcKE1BBVEhfUkVXUklURV9QUkVGSVgQAiqnAQoJQWxnb3JpdGhtEhkKFUFMR09SSVRITV9VTlNQRUNJRklFRBAAEhkKFUFMR09SSVRITV9ST1VORF9ST0JJThABEhsKF0FMR09SSVRITV9MRUFTVF9SRVFVRVNUEAISEgoOQUxHT1JJVEhNX0VXTUEQAxIUChBBTEdPUklUSE1fUkFORE9NEAQSHQoZQUxHT1JJVEhNX0NPTlNJU1RFTlRfSEFTSBAFMlwKB0NvbnRyb2wSUQoFV2F0Y2gSIS5vdXRyaWdnZXIudjFhbHBoYTEuQ2xpZW50TWVzc2FnZRohLm91dHJpZ2dlci52MWFscGhhMS5TZXJ2ZXJNZXNzYWdlKAEwATJuCghJZGVudGl0eRJiCg9TaWduQ2VydGlmaWNhdGUSJi5vdXRyaWdnZXIudjFhbHBoYTEuQ2VydGlmaWNhdGVSZXF1ZXN0Gicub3V0cmlnZ2VyLnYxYWxwaGExLkNlcnRpZmljYXRlUmVzcG9uc2ViBnByb3RvMw");
+  fileDesc("Cg9vdXRyaWdnZXIucHJvdG8SEm91dHJpZ2dlci52MWFscGhhMSJ4CgtBY2tzUmVxdWVzdBI0CglyZXNvdXJjZXMYASADKAsyIS5vdXRyaWdnZXIudjFhbHBoYTEuVmVyc2lvbmVkTmFtZRIzCghwb2xpY2llcxgCIAMoCzIhLm91dHJpZ2dlci52MWFscGhhMS5DYXJyaWVkUG9saWN5Ii4KDVZlcnNpb25lZE5hbWUSDAoEbmFtZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJIiIKDUNhcnJpZWRQb2xpY3kSEQoJcmVzb3VyY2VzGAEgAygNIkAKDEFja3NSZXNwb25zZRIwCghwb2xpY2llcxgBIAMoCzIeLm91dHJpZ2dlci52MWFscGhhMS5Qb2xpY3lBY2tzInkKClBvbGljeUFja3MSEAoIc2lkZWNhcnMYASABKA0SDQoFYWNrZWQYAiABKA0SEAoIcmVqZWN0ZWQYAyABKA0SOAoKcmVqZWN0aW9ucxgEIAMoCzIkLm91dHJpZ2dlci52MWFscGhhMS5TaWRlY2FyUmVqZWN0aW9uIkYKEFNpZGVjYXJSZWplY3Rpb24SEAoId29ya2xvYWQYASABKAkSEAoIcmVzb3VyY2UYAiABKAkSDgoGcmVhc29uGAMgASgJIiEKEkNlcnRpZmljYXRlUmVxdWVzdBILCgNjc3IYASABKAwiXAoTQ2VydGlmaWNhdGVSZXNwb25zZRIZChFjZXJ0aWZpY2F0ZV9jaGFpbhgBIAEoCRIUCgx0cnVzdF9idW5kbGUYAiABKAkSFAoMdHJ1c3RfZG9tYWluGAMgASgJItwCCg1DbGllbnRNZXNzYWdlEioKBWhlbGxvGAEgASgLMhkub3V0cmlnZ2VyLnYxYWxwaGExLkhlbGxvSAASMgoJc3Vic2NyaWJlGAIgASgLMh0ub3V0cmlnZ2VyLnYxYWxwaGExLlN1YnNjcmliZUgAEjYKC3Vuc3Vic2NyaWJlGAMgASgLMh8ub3V0cmlnZ2VyLnYxYWxwaGExLlVuc3Vic2NyaWJlSAASJgoDYWNrGAQgASgLMhcub3V0cmlnZ2VyLnYxYWxwaGExLkFja0gAEigKBG5hY2sYBSABKAsyGC5vdXRyaWdnZXIudjFhbHBoYTEuTmFja0gAEiwKBnJlcG9ydBgGIAEoCzIaLm91dHJpZ2dlci52MWFscGhhMS5SZXBvcnRIABIoCgRwb25nGAcgASgLMhgub3V0cmlnZ2VyLnYxYWxwaGExLlBvbmdIAEIJCgdtZXNzYWdlIrMBCg1TZXJ2ZXJNZXNzYWdlEioKBWRlbHRhGAEgASgLMhkub3V0cmlnZ2VyLnYxYWxwaGExLkRlbHRhSAASQQoRc25hcHNob3RfY29tcGxldGUYAiABKAsyJC5vdXRyaWdnZXIudjFhbHBoYTEuU25hcHNob3RDb21wbGV0ZUgAEigKBHBpbmcYAyABKAsyGC5vdXRyaWdnZXIudjFhbHBoYTEuUGluZ0gAQgkKB21lc3NhZ2UirgEKBUhlbGxvEhAKCHdvcmtsb2FkGAEgASgJEhEKCW5hbWVzcGFjZRgCIAEoCRIPCgdzY2hlbWFzGAMgAygJEjEKBGhhdmUYBCADKAsyIy5vdXRyaWdnZXIudjFhbHBoYTEuSGVsbG8uSGF2ZUVudHJ5Eg8KB3Byb2dyYW0YBSABKAkaKwoJSGF2ZUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiGgoJU3Vic2NyaWJlEg0KBW5hbWVzGAEgAygJIhwKC1Vuc3Vic2NyaWJlEg0KBW5hbWVzGAEgAygJIhQKA0FjaxINCgVub25jZRgBIAEoCSJICgROYWNrEg0KBW5vbmNlGAEgASgJEjEKCnJlamVjdGlvbnMYAiADKAsyHS5vdXRyaWdnZXIudjFhbHBoYTEuUmVqZWN0aW9uIj4KCVJlamVjdGlvbhIQCghyZXNvdXJjZRgBIAEoCRIPCgd2ZXJzaW9uGAIgASgJEg4KBnJlYXNvbhgDIAEoCSKtAQoGUmVwb3J0EjoKC3RyYW5zaXRpb25zGAEgAygLMiUub3V0cmlnZ2VyLnYxYWxwaGExLkJyZWFrZXJUcmFuc2l0aW9uEhYKDmVmZmVjdGl2ZV9oYXNoGAIgASgJEh4KFmNlcnRpZmljYXRlX2V4cGlyZXNfYXQYAyABKAMSLwoIcmVqZWN0ZWQYBCADKAsyHS5vdXRyaWdnZXIudjFhbHBoYTEuUmVqZWN0aW9uImsKEUJyZWFrZXJUcmFuc2l0aW9uEg8KB3NlcnZpY2UYASABKAkSEAoIZW5kcG9pbnQYAiABKAkSDAoEZnJvbRgDIAEoCRIKCgJ0bxgEIAEoCRINCgVjYXVzZRgFIAEoCRIKCgJhdBgGIAEoAyISCgRQaW5nEgoKAmlkGAEgASgDIhIKBFBvbmcSCgoCaWQYASABKAMiJAoQU25hcHNob3RDb21wbGV0ZRIQCghyZXZpc2lvbhgBIAEoBCJKCgVEZWx0YRINCgVub25jZRgBIAEoCRIQCghyZXZpc2lvbhgCIAEoBBIPCgd1cHNlcnRzGAMgAygMEg8KB3JlbW92ZXMYBCADKAkiowIKCFJlc291cmNlEgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCRIoCgRtZXNoGAMgASgLMhgub3V0cmlnZ2VyLnYxYWxwaGExLk1lc2hIABIwCgh3b3JrbG9hZBgEIAEoCzIcLm91dHJpZ2dlci52MWFscGhhMS5Xb3JrbG9hZEgAEi4KB3NlcnZpY2UYBSABKAsyGy5vdXRyaWdnZXIudjFhbHBoYTEuU2VydmljZUgAEjQKCWVuZHBvaW50cxgGIAEoCzIfLm91dHJpZ2dlci52MWFscGhhMS5FbmRwb2ludFNldEgAEi4KB2FkZHJlc3MYByABKAsyGy5vdXRyaWdnZXIudjFhbHBoYTEuQWRkcmVzc0gAQgYKBGJvZHkiSwoJUG9saWN5UmVmEgwKBGtpbmQYASABKAkSEQoJbmFtZXNwYWNlGAIgASgJEgwKBG5hbWUYAyABKAkSDwoHdmVyc2lvbhgEIAEoCSKyAQoETWVzaBIUCgx0cnVzdF9kb21haW4YASABKAkSFAoMdHJ1c3RfYnVuZGxlGAIgASgJEhYKDmNsdXN0ZXJfZG9tYWluGAMgASgJEjQKCG91dGJvdW5kGAQgASgOMiIub3V0cmlnZ2VyLnYxYWxwaGExLk91dGJvdW5kUG9saWN5EjAKCXRlbGVtZXRyeRgFIAEoCzIdLm91dHJpZ2dlci52MWFscGhhMS5UZWxlbWV0cnkiYQoJVGVsZW1ldHJ5EioKA3JlZhgBIAEoCzIdLm91dHJpZ2dlci52MWFscGhhMS5Qb2xpY3lSZWYSFAoMc2FtcGxpbmdfcHBtGAIgASgNEhIKCmFjY2Vzc19sb2cYAyABKAkilwUKCFdvcmtsb2FkEhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEhcKD3NlcnZpY2VfYWNjb3VudBgDIAEoCRIZChFjYW5vbmljYWxfc2VydmljZRgEIAEoCRIaChJjYW5vbmljYWxfcmV2aXNpb24YBSABKAkSOAoGbGFiZWxzGAYgAygLMigub3V0cmlnZ2VyLnYxYWxwaGExLldvcmtsb2FkLkxhYmVsc0VudHJ5EioKBG10bHMYByABKA4yHC5vdXRyaWdnZXIudjFhbHBoYTEuTXRsc01vZGUSLwoIbXRsc19yZWYYCCABKAsyHS5vdXRyaWdnZXIudjFhbHBoYTEuUG9saWN5UmVmEj0KCXBvcnRfbXRscxgJIAMoCzIqLm91dHJpZ2dlci52MWFscGhhMS5Xb3JrbG9hZC5Qb3J0TXRsc0VudHJ5EjkKDmF1dGhvcml6YXRpb25zGAogAygLMiEub3V0cmlnZ2VyLnYxYWxwaGExLkF1dGhvcml6YXRpb24SKQoGZmF1bHRzGAsgAygLMhkub3V0cmlnZ2VyLnYxYWxwaGExLkZhdWx0EjAKCXRlbGVtZXRyeRgMIAEoCzIdLm91dHJpZ2dlci52MWFscGhhMS5UZWxlbWV0cnkSLgoFcG9ydHMYDSADKAsyHy5vdXRyaWdnZXIudjFhbHBoYTEuSW5ib3VuZFBvcnQaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARpNCg1Qb3J0TXRsc0VudHJ5EgsKA2tleRgBIAEoDRIrCgV2YWx1ZRgCIAEoDjIcLm91dHJpZ2dlci52MWFscGhhMS5NdGxzTW9kZToCOAEiXAoLSW5ib3VuZFBvcnQSDAoEcG9ydBgBIAEoDRIuCghwcm90b2NvbBgCIAEoDjIcLm91dHJpZ2dlci52MWFscGhhMS5Qcm90b2NvbBIPCgdzZXJ2aWNlGAMgASgJIo8BCg1BdXRob3JpemF0aW9uEioKA3JlZhgBIAEoCzIdLm91dHJpZ2dlci52MWFscGhhMS5Qb2xpY3lSZWYSDAoEZGVueRgCIAEoCBIOCgZzaGFkb3cYAyABKAgSNAoFcnVsZXMYBCADKAsyJS5vdXRyaWdnZXIudjFhbHBoYTEuQXV0aG9yaXphdGlvblJ1bGUicwoRQXV0aG9yaXphdGlvblJ1bGUSKwoHc291cmNlcxgBIAMoCzIaLm91dHJpZ2dlci52MWFscGhhMS5Tb3VyY2USMQoKb3BlcmF0aW9ucxgCIAMoCzIdLm91dHJpZ2dlci52MWFscGhhMS5PcGVyYXRpb24iigEKBlNvdXJjZRISCgpwcmluY2lwYWxzGAEgAygJEhYKDm5vdF9wcmluY2lwYWxzGAIgAygJEhIKCm5hbWVzcGFjZXMYAyADKAkSFgoObm90X25hbWVzcGFjZXMYBCADKAkSEQoJaXBfYmxvY2tzGAUgAygJEhUKDW5vdF9pcF9ibG9ja3MYBiADKAkilwEKCU9wZXJhdGlvbhIPCgdtZXRob2RzGAEgAygJEhMKC25vdF9tZXRob2RzGAIgAygJEg0KBXBhdGhzGAMgAygJEhEKCW5vdF9wYXRocxgEIAMoCRINCgVwb3J0cxgFIAMoDRIRCglub3RfcG9ydHMYBiADKA0SDQoFaG9zdHMYByADKAkSEQoJbm90X2hvc3RzGAggAygJIqECCgdTZXJ2aWNlEhEKCW5hbWVzcGFjZRgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHZpcHMYAyADKAkSLgoFcG9ydHMYBCADKAsyHy5vdXRyaWdnZXIudjFhbHBoYTEuU2VydmljZVBvcnQSJwoFcnVsZXMYBSADKAsyGC5vdXRyaWdnZXIudjFhbHBoYTEuUnVsZRIxCgZwb2xpY3kYBiABKAsyIS5vdXRyaWdnZXIudjFhbHBoYTEuQmFja2VuZFBvbGljeRIpCgZmYXVsdHMYByADKAsyGS5vdXRyaWdnZXIudjFhbHBoYTEuRmF1bHQSMAoJdGVsZW1ldHJ5GAggASgLMh0ub3V0cmlnZ2VyLnYxYWxwaGExLlRlbGVtZXRyeSJZCgtTZXJ2aWNlUG9ydBIMCgRwb3J0GAEgASgNEgwKBG5hbWUYAiABKAkSLgoIcHJvdG9jb2wYAyABKA4yHC5vdXRyaWdnZXIudjFhbHBoYTEuUHJvdG9jb2wixAMKBFJ1bGUSKgoDcmVmGAEgASgLMh0ub3V0cmlnZ2VyLnYxYWxwaGExLlBvbGljeVJlZhIMCgRuYW1lGAIgASgJEhoKEmNvbnN1bWVyX25hbWVzcGFjZRgDIAEoCRIMCgRwb3J0GAQgASgNEi8KB21hdGNoZXMYBSADKAsyHi5vdXRyaWdnZXIudjFhbHBoYTEuUm91dGVNYXRjaBIvCgdmaWx0ZXJzGAYgAygLMh4ub3V0cmlnZ2VyLnYxYWxwaGExLkh0dHBGaWx0ZXISLQoIYmFja2VuZHMYByADKAsyGy5vdXRyaWdnZXIudjFhbHBoYTEuQmFja2VuZBIaChJyZXF1ZXN0X3RpbWVvdXRfbXMYCCABKA0SIgoaYmFja2VuZF9yZXF1ZXN0X3RpbWVvdXRfbXMYCSABKA0SKAoFcmV0cnkYCiABKAsyGS5vdXRyaWdnZXIudjFhbHBoYTEuUmV0cnkSKQoGZmF1bHRzGAsgAygLMhkub3V0cmlnZ2VyLnYxYWxwaGExLkZhdWx0EjIKC3RpbWVvdXRfcmVmGAwgASgLMh0ub3V0cmlnZ2VyLnYxYWxwaGExLlBvbGljeVJlZiK+AQoKUm91dGVNYXRjaBI2CglwYXRoX3R5cGUYASABKA4yIy5vdXRyaWdnZXIudjFhbHBoYTEuU3RyaW5nTWF0Y2hUeXBlEgwKBHBhdGgYAiABKAkSDgoGbWV0aG9kGAMgASgJEi0KB2hlYWRlcnMYBCADKAsyHC5vdXRyaWdnZXIudjFhbHBoYTEuS2V5TWF0Y2gSKwoFcXVlcnkYBSADKAsyHC5vdXRyaWdnZXIudjFhbHBoYTEuS2V5TWF0Y2giWgoIS2V5TWF0Y2gSDAoEbmFtZRgBIAEoCRIxCgR0eXBlGAIgASgOMiMub3V0cmlnZ2VyLnYxYWxwaGExLlN0cmluZ01hdGNoVHlwZRINCgV2YWx1ZRgDIAEoCSKKAQoHQmFja2VuZBIRCgluYW1lc3BhY2UYASABKAkSDAoEbmFtZRgCIAEoCRIMCgRwb3J0GAMgASgNEg4KBndlaWdodBgEIAEoDRIvCgdmaWx0ZXJzGAUgAygLMh4ub3V0cmlnZ2VyLnYxYWxwaGExLkh0dHBGaWx0ZXISDwoHaW52YWxpZBgGIAEoCSKlAgoKSHR0cEZpbHRlchI9Cg9yZXF1ZXN0X2hlYWRlcnMYASABKAsyIi5vdXRyaWdnZXIudjFhbHBoYTEuSGVhZGVyTW9kaWZpZXJIABI+ChByZXNwb25zZV9oZWFkZXJzGAIgASgLMiIub3V0cmlnZ2VyLnYxYWxwaGExLkhlYWRlck1vZGlmaWVySAASMAoIcmVkaXJlY3QYAyABKAsyHC5vdXRyaWdnZXIudjFhbHBoYTEuUmVkaXJlY3RIABIuCgdyZXdyaXRlGAQgASgLMhsub3V0cmlnZ2VyLnYxYWxwaGExLlJld3JpdGVIABIsCgZtaXJyb3IYBSABKAsyGi5vdXRyaWdnZXIudjFhbHBoYTEuTWlycm9ySABCCAoGZmlsdGVyIiUKBkhlYWRlchIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgJInIKDkhlYWRlck1vZGlmaWVyEicKA3NldBgBIAMoCzIaLm91dHJpZ2dlci52MWFscGhhMS5IZWFkZXISJwoDYWRkGAIgAygLMhoub3V0cmlnZ2VyLnYxYWxwaGExLkhlYWRlchIOCgZyZW1vdmUYAyADKAkijAEKCFJlZGlyZWN0Eg4KBnNjaGVtZRgBIAEoCRIQCghob3N0bmFtZRgCIAEoCRIyCglwYXRoX3R5cGUYAyABKA4yHy5vdXRyaWdnZXIudjFhbHBoYTEuUGF0aFJld3JpdGUSDAoEcGF0aBgEIAEoCRIMCgRwb3J0GAUgASgNEg4KBnN0YXR1cxgGIAEoDSJdCgdSZXdyaXRlEhAKCGhvc3RuYW1lGAEgASgJEjIKCXBhdGhfdHlwZRgCIAEoDjIfLm91dHJpZ2dlci52MWFscGhhMS5QYXRoUmV3cml0ZRIMCgRwYXRoGAMgASgJIkMKBk1pcnJvchIsCgdiYWNrZW5kGAEgASgLMhsub3V0cmlnZ2VyLnYxYWxwaGExLkJhY2tlbmQSCwoDcHBtGAIgASgNIvIBCgVSZXRyeRIqCgNyZWYYASABKAsyHS5vdXRyaWdnZXIudjFhbHBoYTEuUG9saWN5UmVmEg8KB3JldHJpZXMYAiABKA0SDQoFY29kZXMYAyADKA0SEgoKY29uZGl0aW9ucxgEIAMoCRIXCg9iYWNrb2ZmX2Jhc2VfbXMYBSABKA0SFgoOYmFja29mZl9tYXhfbXMYBiABKA0SDwoHbWV0aG9kcxgHIAMoCRIWCg5ib2R5X2J5dGVzX21heBgIIAEoDRIvCgZidWRnZXQYCSABKAsyHy5vdXRyaWdnZXIudjFhbHBoYTEuUmV0cnlCdWRnZXQidwoLUmV0cnlCdWRnZXQSKgoDcmVmGAEgASgLMh0ub3V0cmlnZ2VyLnYxYWxwaGExLlBvbGljeVJlZhIPCgdwZXJjZW50GAIgASgNEhMKC2ludGVydmFsX21zGAMgASgNEhYKDm1pbl9wZXJfc2Vjb25kGAQgASgNIrACCg1CYWNrZW5kUG9saWN5EioKA3JlZhgBIAEoCzIdLm91dHJpZ2dlci52MWFscGhhMS5Qb2xpY3lSZWYSNwoNbG9hZF9iYWxhbmNlchgCIAEoCzIgLm91dHJpZ2dlci52MWFscGhhMS5Mb2FkQmFsYW5jZXISOwoPY29ubmVjdGlvbl9wb29sGAMgASgLMiIub3V0cmlnZ2VyLnYxYWxwaGExLkNvbm5lY3Rpb25Qb29sEjwKEGNpcmN1aXRfYnJlYWtlcnMYBCADKAsyIi5vdXRyaWdnZXIudjFhbHBoYTEuQ2lyY3VpdEJyZWFrZXISPwoRb3V0bGllcl9kZXRlY3Rpb24YBSABKAsyJC5vdXRyaWdnZXIudjFhbHBoYTEuT3V0bGllckRldGVjdGlvbiKCAQoMTG9hZEJhbGFuY2VyEjAKCWFsZ29yaXRobRgBIAEoDjIdLm91dHJpZ2dlci52MWFscGhhMS5BbGdvcml0aG0SEwoLaGFzaF9oZWFkZXIYAiABKAkSEwoLaGFzaF9jb29raWUYAyABKAkSFgoOaGFzaF9zb3VyY2VfaXAYBCABKAgitwEKDkNvbm5lY3Rpb25Qb29sEhcKD2Nvbm5lY3Rpb25zX21heBgBIAEoDRIcChRwZW5kaW5nX3JlcXVlc3RzX21heBgCIAEoDRIUCgxyZXF1ZXN0c19tYXgYAyABKA0SIwobcmVxdWVzdHNfcGVyX2Nvbm5lY3Rpb25fbWF4GAQgASgNEhoKEmNvbm5lY3RfdGltZW91dF9tcxgFIAEoDRIXCg9pZGxlX3RpbWVvdXRfbXMYBiABKA0iqAEKDkNpcmN1aXRCcmVha2VyEhYKDmVuZHBvaW50X3Njb3BlGAEgASgIEh8KF2Vycm9yX3RocmVzaG9sZF9wZXJjZW50GAIgASgNEhgKEHZvbHVtZV90aHJlc2hvbGQYAyABKA0SGQoRcm9sbGluZ193aW5kb3dfbXMYBCABKA0SGAoQcmVzZXRfdGltZW91dF9tcxgFIAEoDRIOCgZzaGFkb3cYBiABKAgiiAEKEE91dGxpZXJEZXRlY3Rpb24SFwoPY29uc2VjdXRpdmVfNXh4GAEgASgNEhMKC2ludGVydmFsX21zGAIgASgNEhgKEGJhc2VfZWplY3Rpb25fbXMYAyABKA0SHAoUbWF4X2VqZWN0aW9uX3BlcmNlbnQYBCABKA0SDgoGc2hhZG93GAUgASgIIuwBCgVGYXVsdBIqCgNyZWYYASABKAsyHS5vdXRyaWdnZXIudjFhbHBoYTEuUG9saWN5UmVmEg4KBnNoYWRvdxgCIAEoCBIvCgdtYXRjaGVzGAMgAygLMh4ub3V0cmlnZ2VyLnYxYWxwaGExLlJvdXRlTWF0Y2gSEQoJZGVsYXlfcHBtGAQgASgNEhAKCGRlbGF5X21zGAUgASgNEhQKDGRlbGF5X21heF9tcxgGIAEoDRIRCglhYm9ydF9wcG0YByABKA0SFAoMYWJvcnRfc3RhdHVzGAggASgNEhIKCmV4cGlyZXNfYXQYCSABKAMiXwoLRW5kcG9pbnRTZXQSEQoJbmFtZXNwYWNlGAEgASgJEgwKBG5hbWUYAiABKAkSLwoJZW5kcG9pbnRzGAMgAygLMhwub3V0cmlnZ2VyLnYxYWxwaGExLkVuZHBvaW50IvkBCghFbmRwb2ludBIPCgdhZGRyZXNzGAEgASgJEjYKBXBvcnRzGAIgAygLMicub3V0cmlnZ2VyLnYxYWxwaGExLkVuZHBvaW50LlBvcnRzRW50cnkSEAoIaWRlbnRpdHkYAyABKAkSEAoId29ya2xvYWQYBCABKAkSGQoRY2Fub25pY2FsX3NlcnZpY2UYBSABKAkSGgoSY2Fub25pY2FsX3JldmlzaW9uGAYgASgJEg0KBXJlYWR5GAcgASgIEgwKBHpvbmUYCCABKAkaLAoKUG9ydHNFbnRyeRILCgNrZXkYASABKA0SDQoFdmFsdWUYAiABKA06AjgBImAKB0FkZHJlc3MSDwoHc2VydmljZRgBIAEoCRIUCgxzZXJ2aWNlX3BvcnQYAiABKA0SLgoIZW5kcG9pbnQYAyABKAsyHC5vdXRyaWdnZXIudjFhbHBoYTEuRW5kcG9pbnQqcwoOT3V0Ym91bmRQb2xpY3kSHwobT1VUQk9VTkRfUE9MSUNZX1VOU1BFQ0lGSUVEEAASHQoZT1VUQk9VTkRfUE9MSUNZX0FMTE9XX0FOWRABEiEKHU9VVEJPVU5EX1BPTElDWV9SRUdJU1RSWV9PTkxZEAIqbAoITXRsc01vZGUSGQoVTVRMU19NT0RFX1VOU1BFQ0lGSUVEEAASFQoRTVRMU19NT0RFX0RJU0FCTEUQARIYChRNVExTX01PREVfUEVSTUlTU0lWRRACEhQKEE1UTFNfTU9ERV9TVFJJQ1QQAypwCghQcm90b2NvbBIYChRQUk9UT0NPTF9VTlNQRUNJRklFRBAAEhIKDlBST1RPQ09MX0hUVFAxEAESEgoOUFJPVE9DT0xfSFRUUDIQAhIQCgxQUk9UT0NPTF9UQ1AQAxIQCgxQUk9UT0NPTF9UTFMQBCqMAQoPU3RyaW5nTWF0Y2hUeXBlEiEKHVNUUklOR19NQVRDSF9UWVBFX1VOU1BFQ0lGSUVEEAASGwoXU1RSSU5HX01BVENIX1RZUEVfRVhBQ1QQARIcChhTVFJJTkdfTUFUQ0hfVFlQRV9QUkVGSVgQAhIbChdTVFJJTkdfTUFUQ0hfVFlQRV9SRUdFWBADKlsKC1BhdGhSZXdyaXRlEhwKGFBBVEhfUkVXUklURV9VTlNQRUNJRklFRBAAEhUKEVBBVEhfUkVXUklURV9GVUxMEAESFwoTUEFUSF9SRVdSSVRFX1BSRUZJWBACKqcBCglBbGdvcml0aG0SGQoVQUxHT1JJVEhNX1VOU1BFQ0lGSUVEEAASGQoVQUxHT1JJVEhNX1JPVU5EX1JPQklOEAESGwoXQUxHT1JJVEhNX0xFQVNUX1JFUVVFU1QQAhISCg5BTEdPUklUSE1fRVdNQRADEhQKEEFMR09SSVRITV9SQU5ET00QBBIdChlBTEdPUklUSE1fQ09OU0lTVEVOVF9IQVNIEAUyXAoHQ29udHJvbBJRCgVXYXRjaBIhLm91dHJpZ2dlci52MWFscGhhMS5DbGllbnRNZXNzYWdlGiEub3V0cmlnZ2VyLnYxYWxwaGExLlNlcnZlck1lc3NhZ2UoATABMm4KCElkZW50aXR5EmIKD1NpZ25DZXJ0aWZpY2F0ZRImLm91dHJpZ2dlci52MWFscGhhMS5DZXJ0aWZpY2F0ZVJlcXVlc3QaJy5vdXRyaWdnZXIudjFhbHBoYTEuQ2VydGlmaWNhdGVSZXNwb25zZTJSCgVQZWVycxJJCgRBY2tzEh8ub3V0cmlnZ2VyLnYxYWxwaGExLkFja3NSZXF1ZXN0GiAub3V0cmlnZ2VyLnYxYWxwaGExLkFja3NSZXNwb25zZWIGcHJvdG8z");
+
+/**
+ * How far the sidecars of a replica are with some policies.
+ *
+ * @generated from message outrigger.v1alpha1.AcksRequest
+ */
+export type AcksRequest = Message<"outrigger.v1alpha1.AcksRequest"> & {
+  /**
+   * @generated from field: repeated outrigger.v1alpha1.VersionedName resources = 1;
+   */
+  resources: VersionedName[];
+
+  /**
+   * @generated from field: repeated outrigger.v1alpha1.CarriedPolicy policies = 2;
+   */
+  policies: CarriedPolicy[];
+};
+
+/**
+ * Describes the message outrigger.v1alpha1.AcksRequest.
+ * Use `create(AcksRequestSchema)` to create a new message.
+ */
+export const AcksRequestSchema: GenMessage<AcksRequest> = /*@__PURE__*/
+  messageDesc(file_outrigger, 0);
+
+/**
+ * @generated from message outrigger.v1alpha1.VersionedName
+ */
+export type VersionedName = Message<"outrigger.v1alpha1.VersionedName"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string version = 2;
+   */
+  version: string;
+};
+
+/**
+ * Describes the message outrigger.v1alpha1.VersionedName.
+ * Use `create(VersionedNameSchema)` to create a new message.
+ */
+export const VersionedNameSchema: GenMessage<VersionedName> = /*@__PURE__*/
+  messageDesc(file_outrigger, 1);
+
+/**
+ * @generated from message outrigger.v1alpha1.CarriedPolicy
+ */
+export type CarriedPolicy = Message<"outrigger.v1alpha1.CarriedPolicy"> & {
+  /**
+   * The resources that carry it, by their place in AcksRequest.resources.
+   *
+   * @generated from field: repeated uint32 resources = 1;
+   */
+  resources: number[];
+};
+
+/**
+ * Describes the message outrigger.v1alpha1.CarriedPolicy.
+ * Use `create(CarriedPolicySchema)` to create a new message.
+ */
+export const CarriedPolicySchema: GenMessage<CarriedPolicy> = /*@__PURE__*/
+  messageDesc(file_outrigger, 2);
+
+/**
+ * @generated from message outrigger.v1alpha1.AcksResponse
+ */
+export type AcksResponse = Message<"outrigger.v1alpha1.AcksResponse"> & {
+  /**
+   * In the order of AcksRequest.policies.
+   *
+   * @generated from field: repeated outrigger.v1alpha1.PolicyAcks policies = 1;
+   */
+  policies: PolicyAcks[];
+};
+
+/**
+ * Describes the message outrigger.v1alpha1.AcksResponse.
+ * Use `create(AcksResponseSchema)` to create a new message.
+ */
+export const AcksResponseSchema: GenMessage<AcksResponse> = /*@__PURE__*/
+  messageDesc(file_outrigger, 3);
+
+/**
+ * Of the sidecars that are connected and asked for a resource which carries the policy.
+ *
+ * @generated from message outrigger.v1alpha1.PolicyAcks
+ */
+export type PolicyAcks = Message<"outrigger.v1alpha1.PolicyAcks"> & {
+  /**
+   * @generated from field: uint32 sidecars = 1;
+   */
+  sidecars: number;
+
+  /**
+   * Those that have each such resource in the version that was asked for.
+   *
+   * @generated from field: uint32 acked = 2;
+   */
+  acked: number;
+
+  /**
+   * @generated from field: uint32 rejected = 3;
+   */
+  rejected: number;
+
+  /**
+   * A few of them.
+   *
+   * @generated from field: repeated outrigger.v1alpha1.SidecarRejection rejections = 4;
+   */
+  rejections: SidecarRejection[];
+};
+
+/**
+ * Describes the message outrigger.v1alpha1.PolicyAcks.
+ * Use `create(PolicyAcksSchema)` to create a new message.
+ */
+export const PolicyAcksSchema: GenMessage<PolicyAcks> = /*@__PURE__*/
+  messageDesc(file_outrigger, 4);
+
+/**
+ * @generated from message outrigger.v1alpha1.SidecarRejection
+ */
+export type SidecarRejection = Message<"outrigger.v1alpha1.SidecarRejection"> & {
+  /**
+   * "ns/name" of the workload.
+   *
+   * @generated from field: string workload = 1;
+   */
+  workload: string;
+
+  /**
+   * @generated from field: string resource = 2;
+   */
+  resource: string;
+
+  /**
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message outrigger.v1alpha1.SidecarRejection.
+ * Use `create(SidecarRejectionSchema)` to create a new message.
+ */
+export const SidecarRejectionSchema: GenMessage<SidecarRejection> = /*@__PURE__*/
+  messageDesc(file_outrigger, 5);
 
 /**
  * @generated from message outrigger.v1alpha1.CertificateRequest
@@ -35,7 +186,7 @@ export type CertificateRequest = Message<"outrigger.v1alpha1.CertificateRequest"
  * Use `create(CertificateRequestSchema)` to create a new message.
  */
 export const CertificateRequestSchema: GenMessage<CertificateRequest> = /*@__PURE__*/
-  messageDesc(file_outrigger, 0);
+  messageDesc(file_outrigger, 6);
 
 /**
  * @generated from message outrigger.v1alpha1.CertificateResponse
@@ -66,7 +217,7 @@ export type CertificateResponse = Message<"outrigger.v1alpha1.CertificateRespons
  * Use `create(CertificateResponseSchema)` to create a new message.
  */
 export const CertificateResponseSchema: GenMessage<CertificateResponse> = /*@__PURE__*/
-  messageDesc(file_outrigger, 1);
+  messageDesc(file_outrigger, 7);
 
 /**
  * @generated from message outrigger.v1alpha1.ClientMessage
@@ -125,7 +276,7 @@ export type ClientMessage = Message<"outrigger.v1alpha1.ClientMessage"> & {
  * Use `create(ClientMessageSchema)` to create a new message.
  */
 export const ClientMessageSchema: GenMessage<ClientMessage> = /*@__PURE__*/
-  messageDesc(file_outrigger, 2);
+  messageDesc(file_outrigger, 8);
 
 /**
  * @generated from message outrigger.v1alpha1.ServerMessage
@@ -160,7 +311,7 @@ export type ServerMessage = Message<"outrigger.v1alpha1.ServerMessage"> & {
  * Use `create(ServerMessageSchema)` to create a new message.
  */
 export const ServerMessageSchema: GenMessage<ServerMessage> = /*@__PURE__*/
-  messageDesc(file_outrigger, 3);
+  messageDesc(file_outrigger, 9);
 
 /**
  * First message of every stream.
@@ -207,7 +358,7 @@ export type Hello = Message<"outrigger.v1alpha1.Hello"> & {
  * Use `create(HelloSchema)` to create a new message.
  */
 export const HelloSchema: GenMessage<Hello> = /*@__PURE__*/
-  messageDesc(file_outrigger, 4);
+  messageDesc(file_outrigger, 10);
 
 /**
  * @generated from message outrigger.v1alpha1.Subscribe
@@ -224,7 +375,7 @@ export type Subscribe = Message<"outrigger.v1alpha1.Subscribe"> & {
  * Use `create(SubscribeSchema)` to create a new message.
  */
 export const SubscribeSchema: GenMessage<Subscribe> = /*@__PURE__*/
-  messageDesc(file_outrigger, 5);
+  messageDesc(file_outrigger, 11);
 
 /**
  * @generated from message outrigger.v1alpha1.Unsubscribe
@@ -241,7 +392,7 @@ export type Unsubscribe = Message<"outrigger.v1alpha1.Unsubscribe"> & {
  * Use `create(UnsubscribeSchema)` to create a new message.
  */
 export const UnsubscribeSchema: GenMessage<Unsubscribe> = /*@__PURE__*/
-  messageDesc(file_outrigger, 6);
+  messageDesc(file_outrigger, 12);
 
 /**
  * Everything in the delta of this nonce is in force.
@@ -260,7 +411,7 @@ export type Ack = Message<"outrigger.v1alpha1.Ack"> & {
  * Use `create(AckSchema)` to create a new message.
  */
 export const AckSchema: GenMessage<Ack> = /*@__PURE__*/
-  messageDesc(file_outrigger, 7);
+  messageDesc(file_outrigger, 13);
 
 /**
  * The named resources were refused and keep their last good version; the others of the delta are in force.
@@ -284,7 +435,7 @@ export type Nack = Message<"outrigger.v1alpha1.Nack"> & {
  * Use `create(NackSchema)` to create a new message.
  */
 export const NackSchema: GenMessage<Nack> = /*@__PURE__*/
-  messageDesc(file_outrigger, 8);
+  messageDesc(file_outrigger, 14);
 
 /**
  * @generated from message outrigger.v1alpha1.Rejection
@@ -311,7 +462,7 @@ export type Rejection = Message<"outrigger.v1alpha1.Rejection"> & {
  * Use `create(RejectionSchema)` to create a new message.
  */
 export const RejectionSchema: GenMessage<Rejection> = /*@__PURE__*/
-  messageDesc(file_outrigger, 9);
+  messageDesc(file_outrigger, 15);
 
 /**
  * What the sidecar tells about itself.
@@ -351,7 +502,7 @@ export type Report = Message<"outrigger.v1alpha1.Report"> & {
  * Use `create(ReportSchema)` to create a new message.
  */
 export const ReportSchema: GenMessage<Report> = /*@__PURE__*/
-  messageDesc(file_outrigger, 10);
+  messageDesc(file_outrigger, 16);
 
 /**
  * @generated from message outrigger.v1alpha1.BreakerTransition
@@ -397,7 +548,7 @@ export type BreakerTransition = Message<"outrigger.v1alpha1.BreakerTransition"> 
  * Use `create(BreakerTransitionSchema)` to create a new message.
  */
 export const BreakerTransitionSchema: GenMessage<BreakerTransition> = /*@__PURE__*/
-  messageDesc(file_outrigger, 11);
+  messageDesc(file_outrigger, 17);
 
 /**
  * @generated from message outrigger.v1alpha1.Ping
@@ -414,7 +565,7 @@ export type Ping = Message<"outrigger.v1alpha1.Ping"> & {
  * Use `create(PingSchema)` to create a new message.
  */
 export const PingSchema: GenMessage<Ping> = /*@__PURE__*/
-  messageDesc(file_outrigger, 12);
+  messageDesc(file_outrigger, 18);
 
 /**
  * @generated from message outrigger.v1alpha1.Pong
@@ -431,7 +582,7 @@ export type Pong = Message<"outrigger.v1alpha1.Pong"> & {
  * Use `create(PongSchema)` to create a new message.
  */
 export const PongSchema: GenMessage<Pong> = /*@__PURE__*/
-  messageDesc(file_outrigger, 13);
+  messageDesc(file_outrigger, 19);
 
 /**
  * All that was subscribed when the stream began has been sent.
@@ -450,7 +601,7 @@ export type SnapshotComplete = Message<"outrigger.v1alpha1.SnapshotComplete"> & 
  * Use `create(SnapshotCompleteSchema)` to create a new message.
  */
 export const SnapshotCompleteSchema: GenMessage<SnapshotComplete> = /*@__PURE__*/
-  messageDesc(file_outrigger, 14);
+  messageDesc(file_outrigger, 20);
 
 /**
  * @generated from message outrigger.v1alpha1.Delta
@@ -488,7 +639,7 @@ export type Delta = Message<"outrigger.v1alpha1.Delta"> & {
  * Use `create(DeltaSchema)` to create a new message.
  */
 export const DeltaSchema: GenMessage<Delta> = /*@__PURE__*/
-  messageDesc(file_outrigger, 15);
+  messageDesc(file_outrigger, 21);
 
 /**
  * Names: "mesh", "workload/NS/NAME", "service/NS/NAME", "endpoints/NS/NAME", "address/IP:PORT".
@@ -549,7 +700,7 @@ export type Resource = Message<"outrigger.v1alpha1.Resource"> & {
  * Use `create(ResourceSchema)` to create a new message.
  */
 export const ResourceSchema: GenMessage<Resource> = /*@__PURE__*/
-  messageDesc(file_outrigger, 16);
+  messageDesc(file_outrigger, 22);
 
 /**
  * Which document decided. Shown in x-outrigger-reason, spans, logs and status.
@@ -585,7 +736,7 @@ export type PolicyRef = Message<"outrigger.v1alpha1.PolicyRef"> & {
  * Use `create(PolicyRefSchema)` to create a new message.
  */
 export const PolicyRefSchema: GenMessage<PolicyRef> = /*@__PURE__*/
-  messageDesc(file_outrigger, 17);
+  messageDesc(file_outrigger, 23);
 
 /**
  * @generated from message outrigger.v1alpha1.Mesh
@@ -626,7 +777,7 @@ export type Mesh = Message<"outrigger.v1alpha1.Mesh"> & {
  * Use `create(MeshSchema)` to create a new message.
  */
 export const MeshSchema: GenMessage<Mesh> = /*@__PURE__*/
-  messageDesc(file_outrigger, 18);
+  messageDesc(file_outrigger, 24);
 
 /**
  * @generated from message outrigger.v1alpha1.Telemetry
@@ -657,7 +808,7 @@ export type Telemetry = Message<"outrigger.v1alpha1.Telemetry"> & {
  * Use `create(TelemetrySchema)` to create a new message.
  */
 export const TelemetrySchema: GenMessage<Telemetry> = /*@__PURE__*/
-  messageDesc(file_outrigger, 19);
+  messageDesc(file_outrigger, 25);
 
 /**
  * @generated from message outrigger.v1alpha1.Workload
@@ -736,7 +887,7 @@ export type Workload = Message<"outrigger.v1alpha1.Workload"> & {
  * Use `create(WorkloadSchema)` to create a new message.
  */
 export const WorkloadSchema: GenMessage<Workload> = /*@__PURE__*/
-  messageDesc(file_outrigger, 20);
+  messageDesc(file_outrigger, 26);
 
 /**
  * A port of the workload on which it is reached.
@@ -767,7 +918,7 @@ export type InboundPort = Message<"outrigger.v1alpha1.InboundPort"> & {
  * Use `create(InboundPortSchema)` to create a new message.
  */
 export const InboundPortSchema: GenMessage<InboundPort> = /*@__PURE__*/
-  messageDesc(file_outrigger, 21);
+  messageDesc(file_outrigger, 27);
 
 /**
  * @generated from message outrigger.v1alpha1.Authorization
@@ -801,7 +952,7 @@ export type Authorization = Message<"outrigger.v1alpha1.Authorization"> & {
  * Use `create(AuthorizationSchema)` to create a new message.
  */
 export const AuthorizationSchema: GenMessage<Authorization> = /*@__PURE__*/
-  messageDesc(file_outrigger, 22);
+  messageDesc(file_outrigger, 28);
 
 /**
  * All of the given parts must hold; within a list one is enough. An empty list holds always.
@@ -825,7 +976,7 @@ export type AuthorizationRule = Message<"outrigger.v1alpha1.AuthorizationRule"> 
  * Use `create(AuthorizationRuleSchema)` to create a new message.
  */
 export const AuthorizationRuleSchema: GenMessage<AuthorizationRule> = /*@__PURE__*/
-  messageDesc(file_outrigger, 23);
+  messageDesc(file_outrigger, 29);
 
 /**
  * @generated from message outrigger.v1alpha1.Source
@@ -871,7 +1022,7 @@ export type Source = Message<"outrigger.v1alpha1.Source"> & {
  * Use `create(SourceSchema)` to create a new message.
  */
 export const SourceSchema: GenMessage<Source> = /*@__PURE__*/
-  messageDesc(file_outrigger, 24);
+  messageDesc(file_outrigger, 30);
 
 /**
  * @generated from message outrigger.v1alpha1.Operation
@@ -925,7 +1076,7 @@ export type Operation = Message<"outrigger.v1alpha1.Operation"> & {
  * Use `create(OperationSchema)` to create a new message.
  */
 export const OperationSchema: GenMessage<Operation> = /*@__PURE__*/
-  messageDesc(file_outrigger, 25);
+  messageDesc(file_outrigger, 31);
 
 /**
  * @generated from message outrigger.v1alpha1.Service
@@ -982,7 +1133,7 @@ export type Service = Message<"outrigger.v1alpha1.Service"> & {
  * Use `create(ServiceSchema)` to create a new message.
  */
 export const ServiceSchema: GenMessage<Service> = /*@__PURE__*/
-  messageDesc(file_outrigger, 26);
+  messageDesc(file_outrigger, 32);
 
 /**
  * @generated from message outrigger.v1alpha1.ServicePort
@@ -1009,7 +1160,7 @@ export type ServicePort = Message<"outrigger.v1alpha1.ServicePort"> & {
  * Use `create(ServicePortSchema)` to create a new message.
  */
 export const ServicePortSchema: GenMessage<ServicePort> = /*@__PURE__*/
-  messageDesc(file_outrigger, 27);
+  messageDesc(file_outrigger, 33);
 
 /**
  * @generated from message outrigger.v1alpha1.Rule
@@ -1097,7 +1248,7 @@ export type Rule = Message<"outrigger.v1alpha1.Rule"> & {
  * Use `create(RuleSchema)` to create a new message.
  */
 export const RuleSchema: GenMessage<Rule> = /*@__PURE__*/
-  messageDesc(file_outrigger, 28);
+  messageDesc(file_outrigger, 34);
 
 /**
  * @generated from message outrigger.v1alpha1.RouteMatch
@@ -1134,7 +1285,7 @@ export type RouteMatch = Message<"outrigger.v1alpha1.RouteMatch"> & {
  * Use `create(RouteMatchSchema)` to create a new message.
  */
 export const RouteMatchSchema: GenMessage<RouteMatch> = /*@__PURE__*/
-  messageDesc(file_outrigger, 29);
+  messageDesc(file_outrigger, 35);
 
 /**
  * @generated from message outrigger.v1alpha1.KeyMatch
@@ -1161,7 +1312,7 @@ export type KeyMatch = Message<"outrigger.v1alpha1.KeyMatch"> & {
  * Use `create(KeyMatchSchema)` to create a new message.
  */
 export const KeyMatchSchema: GenMessage<KeyMatch> = /*@__PURE__*/
-  messageDesc(file_outrigger, 30);
+  messageDesc(file_outrigger, 36);
 
 /**
  * @generated from message outrigger.v1alpha1.Backend
@@ -1207,7 +1358,7 @@ export type Backend = Message<"outrigger.v1alpha1.Backend"> & {
  * Use `create(BackendSchema)` to create a new message.
  */
 export const BackendSchema: GenMessage<Backend> = /*@__PURE__*/
-  messageDesc(file_outrigger, 31);
+  messageDesc(file_outrigger, 37);
 
 /**
  * @generated from message outrigger.v1alpha1.HttpFilter
@@ -1254,7 +1405,7 @@ export type HttpFilter = Message<"outrigger.v1alpha1.HttpFilter"> & {
  * Use `create(HttpFilterSchema)` to create a new message.
  */
 export const HttpFilterSchema: GenMessage<HttpFilter> = /*@__PURE__*/
-  messageDesc(file_outrigger, 32);
+  messageDesc(file_outrigger, 38);
 
 /**
  * @generated from message outrigger.v1alpha1.Header
@@ -1276,7 +1427,7 @@ export type Header = Message<"outrigger.v1alpha1.Header"> & {
  * Use `create(HeaderSchema)` to create a new message.
  */
 export const HeaderSchema: GenMessage<Header> = /*@__PURE__*/
-  messageDesc(file_outrigger, 33);
+  messageDesc(file_outrigger, 39);
 
 /**
  * @generated from message outrigger.v1alpha1.HeaderModifier
@@ -1303,7 +1454,7 @@ export type HeaderModifier = Message<"outrigger.v1alpha1.HeaderModifier"> & {
  * Use `create(HeaderModifierSchema)` to create a new message.
  */
 export const HeaderModifierSchema: GenMessage<HeaderModifier> = /*@__PURE__*/
-  messageDesc(file_outrigger, 34);
+  messageDesc(file_outrigger, 40);
 
 /**
  * @generated from message outrigger.v1alpha1.Redirect
@@ -1347,7 +1498,7 @@ export type Redirect = Message<"outrigger.v1alpha1.Redirect"> & {
  * Use `create(RedirectSchema)` to create a new message.
  */
 export const RedirectSchema: GenMessage<Redirect> = /*@__PURE__*/
-  messageDesc(file_outrigger, 35);
+  messageDesc(file_outrigger, 41);
 
 /**
  * @generated from message outrigger.v1alpha1.Rewrite
@@ -1374,7 +1525,7 @@ export type Rewrite = Message<"outrigger.v1alpha1.Rewrite"> & {
  * Use `create(RewriteSchema)` to create a new message.
  */
 export const RewriteSchema: GenMessage<Rewrite> = /*@__PURE__*/
-  messageDesc(file_outrigger, 36);
+  messageDesc(file_outrigger, 42);
 
 /**
  * @generated from message outrigger.v1alpha1.Mirror
@@ -1398,7 +1549,7 @@ export type Mirror = Message<"outrigger.v1alpha1.Mirror"> & {
  * Use `create(MirrorSchema)` to create a new message.
  */
 export const MirrorSchema: GenMessage<Mirror> = /*@__PURE__*/
-  messageDesc(file_outrigger, 37);
+  messageDesc(file_outrigger, 43);
 
 /**
  * @generated from message outrigger.v1alpha1.Retry
@@ -1467,7 +1618,7 @@ export type Retry = Message<"outrigger.v1alpha1.Retry"> & {
  * Use `create(RetrySchema)` to create a new message.
  */
 export const RetrySchema: GenMessage<Retry> = /*@__PURE__*/
-  messageDesc(file_outrigger, 38);
+  messageDesc(file_outrigger, 44);
 
 /**
  * Retries <= max(percent of the requests in the interval, min per second).
@@ -1501,7 +1652,7 @@ export type RetryBudget = Message<"outrigger.v1alpha1.RetryBudget"> & {
  * Use `create(RetryBudgetSchema)` to create a new message.
  */
 export const RetryBudgetSchema: GenMessage<RetryBudget> = /*@__PURE__*/
-  messageDesc(file_outrigger, 39);
+  messageDesc(file_outrigger, 45);
 
 /**
  * @generated from message outrigger.v1alpha1.BackendPolicy
@@ -1538,7 +1689,7 @@ export type BackendPolicy = Message<"outrigger.v1alpha1.BackendPolicy"> & {
  * Use `create(BackendPolicySchema)` to create a new message.
  */
 export const BackendPolicySchema: GenMessage<BackendPolicy> = /*@__PURE__*/
-  messageDesc(file_outrigger, 40);
+  messageDesc(file_outrigger, 46);
 
 /**
  * @generated from message outrigger.v1alpha1.LoadBalancer
@@ -1572,7 +1723,7 @@ export type LoadBalancer = Message<"outrigger.v1alpha1.LoadBalancer"> & {
  * Use `create(LoadBalancerSchema)` to create a new message.
  */
 export const LoadBalancerSchema: GenMessage<LoadBalancer> = /*@__PURE__*/
-  messageDesc(file_outrigger, 41);
+  messageDesc(file_outrigger, 47);
 
 /**
  * 0 = the sidecar's default.
@@ -1616,7 +1767,7 @@ export type ConnectionPool = Message<"outrigger.v1alpha1.ConnectionPool"> & {
  * Use `create(ConnectionPoolSchema)` to create a new message.
  */
 export const ConnectionPoolSchema: GenMessage<ConnectionPool> = /*@__PURE__*/
-  messageDesc(file_outrigger, 42);
+  messageDesc(file_outrigger, 48);
 
 /**
  * opossum's words. One per scope.
@@ -1660,7 +1811,7 @@ export type CircuitBreaker = Message<"outrigger.v1alpha1.CircuitBreaker"> & {
  * Use `create(CircuitBreakerSchema)` to create a new message.
  */
 export const CircuitBreakerSchema: GenMessage<CircuitBreaker> = /*@__PURE__*/
-  messageDesc(file_outrigger, 43);
+  messageDesc(file_outrigger, 49);
 
 /**
  * @generated from message outrigger.v1alpha1.OutlierDetection
@@ -1697,7 +1848,7 @@ export type OutlierDetection = Message<"outrigger.v1alpha1.OutlierDetection"> & 
  * Use `create(OutlierDetectionSchema)` to create a new message.
  */
 export const OutlierDetectionSchema: GenMessage<OutlierDetection> = /*@__PURE__*/
-  messageDesc(file_outrigger, 44);
+  messageDesc(file_outrigger, 50);
 
 /**
  * @generated from message outrigger.v1alpha1.Fault
@@ -1760,7 +1911,7 @@ export type Fault = Message<"outrigger.v1alpha1.Fault"> & {
  * Use `create(FaultSchema)` to create a new message.
  */
 export const FaultSchema: GenMessage<Fault> = /*@__PURE__*/
-  messageDesc(file_outrigger, 45);
+  messageDesc(file_outrigger, 51);
 
 /**
  * @generated from message outrigger.v1alpha1.EndpointSet
@@ -1787,7 +1938,7 @@ export type EndpointSet = Message<"outrigger.v1alpha1.EndpointSet"> & {
  * Use `create(EndpointSetSchema)` to create a new message.
  */
 export const EndpointSetSchema: GenMessage<EndpointSet> = /*@__PURE__*/
-  messageDesc(file_outrigger, 46);
+  messageDesc(file_outrigger, 52);
 
 /**
  * @generated from message outrigger.v1alpha1.Endpoint
@@ -1847,7 +1998,7 @@ export type Endpoint = Message<"outrigger.v1alpha1.Endpoint"> & {
  * Use `create(EndpointSchema)` to create a new message.
  */
 export const EndpointSchema: GenMessage<Endpoint> = /*@__PURE__*/
-  messageDesc(file_outrigger, 47);
+  messageDesc(file_outrigger, 53);
 
 /**
  * What an original destination means: a Service's address, or one endpoint's own.
@@ -1880,7 +2031,7 @@ export type Address = Message<"outrigger.v1alpha1.Address"> & {
  * Use `create(AddressSchema)` to create a new message.
  */
 export const AddressSchema: GenMessage<Address> = /*@__PURE__*/
-  messageDesc(file_outrigger, 48);
+  messageDesc(file_outrigger, 54);
 
 /**
  * What happens to a destination that no Service names.
@@ -2151,4 +2302,21 @@ export const Identity: GenService<{
   },
 }> = /*@__PURE__*/
   serviceDesc(file_outrigger, 1);
+
+/**
+ * Between replicas of one control plane: nobody else may call it.
+ *
+ * @generated from service outrigger.v1alpha1.Peers
+ */
+export const Peers: GenService<{
+  /**
+   * @generated from rpc outrigger.v1alpha1.Peers.Acks
+   */
+  acks: {
+    methodKind: "unary";
+    input: typeof AcksRequestSchema;
+    output: typeof AcksResponseSchema;
+  },
+}> = /*@__PURE__*/
+  serviceDesc(file_outrigger, 2);
 
