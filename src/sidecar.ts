@@ -4,7 +4,7 @@ import { probeApp } from './admin/app-probe.ts'
 import { type AdminServer, startAdmin } from './admin/server.ts'
 import type { Mesh, Resource, Workload } from './api/gen/outrigger_pb.ts'
 import { BackendRegistry } from './balance/backends.ts'
-import { type Clock, systemClock } from './base/clock.ts'
+import { type Clock, sleep, systemClock } from './base/clock.ts'
 import { Live } from './base/live.ts'
 import type { Log, LogLevel } from './base/log.ts'
 import type { StateFolder } from './base/state-folder.ts'
@@ -31,6 +31,12 @@ import { Pools } from './upstream/pools.ts'
 
 /** Requests under way in one sidecar, both directions (Linkerd 100,000 a direction). */
 const requestsInFlightMax = 50_000
+
+/**
+ * Connections that callers are opening as a drain begins are taken still: those that the kernel has accepted and we have
+ * not would be reset with their request. Less than the grace of idle connections (http1/server.ts), which then ends them.
+ */
+const acceptGraceMs = 200
 
 export interface SidecarParts {
   readonly options: ProxyOptions
@@ -258,8 +264,10 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
     if (draining) return
     draining = true
     const endsAt = clock.now() + timeoutMs
+    const accepting = sleep(clock, Math.min(acceptGraceMs, timeoutMs))
     inbound.http.drain()
-    await Promise.all(listeners.inbound.map((listener) => listener.drain(timeoutMs)))
+    if (listeners.inbound.length > 0) await accepting
+    await Promise.all(listeners.inbound.map((listener) => listener.drain(Math.max(0, endsAt - clock.now()))))
     // Only now: to end what came in, the application may have to call others.
     outbound.http.drain()
     await Promise.all(listeners.outbound.map((listener) => listener.drain(Math.max(0, endsAt - clock.now()))))

@@ -149,7 +149,8 @@ describe('an HTTP probe', () => {
       const dialled: Dialled = { sockets: [] }
       const result = await probe({ ...asked, timeoutMs: 60 }, {}, dialled)
       assert.deepEqual(result, { status: 504, reason: 'no answer within 60 ms' })
-      await Promise.all(dialled.sockets.map((socket) => socket.destroyed || once(socket, 'close')))
+      assert.ok(dialled.sockets.length > 0)
+      assert.ok(dialled.sockets.every((socket) => socket.destroyed))
     }
   })
 

@@ -20,12 +20,12 @@ interface Replica extends Backend {
   readonly process: RealProcess
 }
 
-/** A request every few milliseconds for as long as it runs. */
-class Load {
+/** A request every few milliseconds until it is stopped. */
+class Load implements Disposable {
   readonly failures: string[] = []
   answered = 0
   readonly #mesh: Mesh
-  #running = true
+  readonly #stopping = new AbortController()
   readonly #ended: Promise<unknown>
 
   constructor(mesh: Mesh) {
@@ -34,7 +34,7 @@ class Load {
   }
 
   async #run(at: number): Promise<void> {
-    for (let i = 0; this.#running; i++) {
+    for (let i = 0; !this.#stopping.signal.aborted; i++) {
       const method = i % 2 === 0 ? 'GET' : 'POST'
       // All sidecars live in this process: they need time of their own.
       await new Promise((resolve) => setTimeout(resolve, 10))
@@ -49,8 +49,12 @@ class Load {
   }
 
   async stop(): Promise<void> {
-    this.#running = false
+    this.#stopping.abort()
     await this.#ended
+  }
+
+  [Symbol.dispose](): void {
+    this.#stopping.abort()
   }
 }
 
@@ -145,10 +149,11 @@ describe('two replicas of the control plane', { timeout: 120_000 }, () => {
   })
 
   it('take over from one that ends, each a part', async () => {
-    const load = new Load(mesh)
+    using load = new Load(mesh)
     balancer.backends = replicas
     await mesh.stopControlPlane()
-    const tookMs = await allInSync(replicas, 10_000).finally(() => load.stop())
+    const tookMs = await allInSync(replicas, 10_000)
+    await load.stop()
     assert.deepEqual(load.failures.slice(0, 5), [])
     assert.ok(tookMs < limitMs, `${tookMs} ms`)
     for (const replica of replicas) assert.ok((await inSync([replica])).length > 0, `${replica.port} has no sidecar`)
@@ -158,11 +163,12 @@ describe('two replicas of the control plane', { timeout: 120_000 }, () => {
     const [cut, other] = replicas
     // Long enough for the streams to count as good ones.
     await new Promise((resolve) => setTimeout(resolve, 1_500))
-    const load = new Load(mesh)
+    using load = new Load(mesh)
     const moved = (await inSync([cut])).length
     assert.ok(moved > 0)
     balancer.cut(cut)
-    const tookMs = await allInSync([other], 12_000).finally(() => load.stop())
+    const tookMs = await allInSync([other], 12_000)
+    await load.stop()
     assert.deepEqual(load.failures.slice(0, 5), [])
     assert.ok(load.answered > 0)
     assert.ok(tookMs < limitMs + 200, `${tookMs} ms`)
@@ -185,10 +191,11 @@ describe('two replicas of the control plane', { timeout: 120_000 }, () => {
 
   it('one that is killed is left at once, and what changes afterwards arrives', async () => {
     const [other, killed] = replicas
-    const load = new Load(mesh)
+    using load = new Load(mesh)
     balancer.backends = [other]
     await killed.process.end('SIGKILL')
-    const tookMs = await allInSync([other], 10_000).finally(() => load.stop())
+    const tookMs = await allInSync([other], 10_000)
+    await load.stop()
     assert.ok(tookMs < limitMs, `${tookMs} ms`)
     assert.deepEqual(load.failures.slice(0, 5), [])
     mesh.write(

@@ -9,7 +9,7 @@ import { type ControlPlane, type ControlPlaneOptions, runControlPlane } from '..
 import { silentLog } from '../../src/base/log.ts'
 import { StateFolder } from '../../src/base/state-folder.ts'
 import type { Credentials } from '../../src/identity/credentials.ts'
-import { parseProxyOptions } from '../../src/options.ts'
+import { type HostPort, parseProxyOptions } from '../../src/options.ts'
 import { type Sidecar, startSidecar } from '../../src/sidecar.ts'
 import { eventually } from './control.ts'
 
@@ -23,7 +23,14 @@ export interface WorkloadSpec {
   /** Port name of the Service, which declares the protocol; default `http`. */
   readonly portName?: string
   readonly version?: string
+  /** More variables of its sidecar. */
+  readonly env?: Readonly<Record<string, string>>
+  /** False: no document says that it exists; see `addPod`. */
+  readonly known?: boolean
 }
+
+/** `conditions` of an endpoint, by workload; default: ready. */
+export type Conditions = Readonly<Record<string, { ready: boolean; serving?: boolean; terminating?: boolean }>>
 
 export interface RunningWorkload {
   readonly name: string
@@ -33,6 +40,8 @@ export interface RunningWorkload {
   outbound: { readonly host: string; readonly port: number }
   /** URL of the admin API. */
   admin: string
+  /** URL of the metrics port. */
+  metrics: string
   /** Requests (or connections) that the application saw. */
   seen: number
   /** Stops the sidecar and starts it again on the same state folder. */
@@ -67,6 +76,8 @@ export class Mesh implements AsyncDisposable {
   readonly documents: string
   readonly workloads = new Map<string, RunningWorkload>()
   controlPlane: ControlPlane
+  readonly #spec: MeshSpec
+  readonly #addresses: readonly string[]
   readonly #options: ControlPlaneOptions
   readonly #controlPlaneAt: (port: number) => string
   readonly #servers: (http.Server | net.Server)[] = []
@@ -78,9 +89,12 @@ export class Mesh implements AsyncDisposable {
     documents: string,
     controlPlane: ControlPlane,
     options: ControlPlaneOptions,
-    controlPlaneAt: (port: number) => string = (port) => `127.0.0.1:${port}`,
+    spec: MeshSpec,
+    addresses: readonly string[],
   ) {
-    this.#controlPlaneAt = controlPlaneAt
+    this.#spec = spec
+    this.#addresses = addresses
+    this.#controlPlaneAt = spec.controlPlaneAt ?? ((port) => `127.0.0.1:${port}`)
     this.folder = folder
     this.documents = documents
     this.controlPlane = controlPlane
@@ -102,7 +116,7 @@ export class Mesh implements AsyncDisposable {
       ...spec.controlPlane,
     }
     const controlPlane = await runControlPlane(options)
-    const mesh = new Mesh(folder, documents, controlPlane, options, spec.controlPlaneAt)
+    const mesh = new Mesh(folder, documents, controlPlane, options, spec, addresses)
     try {
       for (const [i, workload] of spec.workloads.entries()) await mesh.#startWorkload(workload, addresses[i]!)
       await mesh.ready()
@@ -151,7 +165,14 @@ export class Mesh implements AsyncDisposable {
   }
 
   async ready(): Promise<void> {
-    await eventually(() => [...this.workloads.values()].every((w) => w.running.ready().ready), 'all sidecars are ready')
+    const known = this.#spec.workloads.filter((workload) => workload.known !== false)
+    await eventually(() => known.every(({ name }) => this.get(name).running.ready().ready), 'all sidecars are ready')
+  }
+
+  /** Writes workloads and Services anew, with all Pods known and these conditions of their endpoints. */
+  writeWorkloads(conditions: Conditions = {}): void {
+    const workloads = this.#spec.workloads.map((workload) => ({ ...workload, known: true }))
+    this.write('workloads.yaml', workloadDocuments(workloads, this.#addresses, conditions))
   }
 
   /** The application goes; its sidecar stays. */
@@ -180,6 +201,7 @@ export class Mesh implements AsyncDisposable {
       running: undefined as unknown as Sidecar,
       outbound: { host: address, port: 0 },
       admin: '',
+      metrics: '',
       restart: async () => {
         await workload.running.drain(1_000)
         await open()
@@ -231,7 +253,7 @@ export class Mesh implements AsyncDisposable {
           '--health',
           `${address}:0`,
         ],
-        {},
+        spec.env ?? {},
       )
       const sidecar = await startSidecar({
         options,
@@ -245,8 +267,8 @@ export class Mesh implements AsyncDisposable {
       })
       workload.running = sidecar
       workload.outbound = sidecar.addresses.get('outbound0')!
-      const admin = sidecar.addresses.get('admin')
-      workload.admin = admin === undefined ? '' : `http://${admin.host}:${admin.port}`
+      workload.admin = url(sidecar.addresses.get('admin'))
+      workload.metrics = url(sidecar.addresses.get('metrics'))
     }
     await open()
     this.workloads.set(spec.name, workload)
@@ -264,10 +286,19 @@ export class Mesh implements AsyncDisposable {
   }
 }
 
-function workloadDocuments(workloads: readonly WorkloadSpec[], addresses: readonly string[]): string {
+function url(at: HostPort | undefined): string {
+  return at === undefined ? '' : `http://${at.host}:${at.port}`
+}
+
+function workloadDocuments(
+  workloads: readonly WorkloadSpec[],
+  addresses: readonly string[],
+  conditions: Conditions = {},
+): string {
   const services = new Map<string, { spec: WorkloadSpec; pods: { name: string; address: string }[] }>()
   const documents: string[] = [`apiVersion: v1\nkind: Namespace\nmetadata: { name: ${namespace} }\n`]
   for (const [i, spec] of workloads.entries()) {
+    if (spec.known === false) continue
     const name = spec.service ?? spec.name
     documents.push(`apiVersion: v1
 kind: Pod
@@ -300,10 +331,15 @@ metadata:
 addressType: IPv4
 ports: [${port}]
 endpoints:
-${pods.map((pod) => `  - { addresses: [${pod.address}], targetRef: { kind: Pod, name: ${pod.name} } }`).join('\n')}
+${pods.map((pod) => endpoint(pod, conditions)).join('\n')}
 `)
   }
   return documents.join('---\n')
+}
+
+function endpoint({ name, address }: { name: string; address: string }, conditions: Conditions): string {
+  const said = JSON.stringify(conditions[name] ?? { ready: true })
+  return `  - { addresses: [${address}], targetRef: { kind: Pod, name: ${name} }, conditions: ${said} }`
 }
 
 export interface Answer {
