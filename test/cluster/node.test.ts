@@ -42,7 +42,7 @@ describe('the node', () => {
   })
 
   test('a name that is not there does not resolve', async () => {
-    const get = `fetch('http://nobody.${here.name}:8080/').catch((e) => console.log(e.cause.code))`
+    const get = `fetch('http://nobody.${here.name}.svc.cluster.local:8080/').catch((e) => console.log(e.cause.code))`
     await here.idlePod('asker')
     assert.equal((await here.exec('pod/asker', ['node', '-e', get])).trim(), 'ENOTFOUND')
   })
