@@ -3,7 +3,7 @@ import { hostname } from 'node:os'
 import { type Clock, systemClock } from '../src/base/clock.ts'
 import { inSystem } from '../src/base/kubernetes-names.ts'
 import { type Log, silentLog } from '../src/base/log.ts'
-import { reviewWith, rootStore, secretStore } from './cluster-stores.ts'
+import { readNamespaceLabels, reviewWith, rootStore, secretStore } from './cluster-stores.ts'
 import type { ControlPlaneConfig } from './config.ts'
 import { AuthoritySecret } from './identity/authority-secret.ts'
 import { RootPublisher } from './identity/root-publisher.ts'
@@ -12,6 +12,7 @@ import { ClusterTokens } from './identity/token-review.ts'
 import { CaBundle } from './inject/ca-bundle.ts'
 import { Injector } from './inject/server.ts'
 import type { Cluster } from './kubernetes/cluster.ts'
+import { Events } from './kubernetes/events.ts'
 import { Leadership } from './kubernetes/lease.ts'
 import { type Service, startService } from './service.ts'
 import { SnapshotCache } from './snapshot/snapshot-cache.ts'
@@ -101,6 +102,8 @@ export async function runClusterControlPlane(options: ClusterControlPlaneOptions
         certificate,
         template: { config, systemNamespace: namespace },
         namespaceLabels: (name) => namespaceLabels.get(name),
+        readNamespaceLabels: (name) => readNamespaceLabels(cluster, name),
+        events: new Events({ api: cluster, replica, clock, log }),
       }),
       (it) => it.stop(),
     )

@@ -116,6 +116,20 @@ export function rootStore(api: Api, namespaces: () => Iterable<string>): RootSto
   }
 }
 
+/** Labels of a Namespace, now; undefined when they cannot be had. */
+export async function readNamespaceLabels(
+  api: Api,
+  namespace: string,
+): Promise<Readonly<Record<string, string>> | undefined> {
+  try {
+    // A webhook is waited for.
+    const { metadata } = await api.ask('GET', `/api/v1/namespaces/${namespace}`, { timeoutMs: 2_000 })
+    return metadata?.labels ?? {}
+  } catch {
+    return undefined
+  }
+}
+
 /** Puts the roots of the webhook's certificate into its configuration, where they are not already. */
 export async function patchCaBundle(api: Api, name: string, rootPem: string): Promise<'same' | 'patched' | 'absent'> {
   const path = `/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/${name}`

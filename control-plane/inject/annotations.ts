@@ -14,6 +14,8 @@ export interface PodSettings {
   readonly logLevel: string
   readonly drainTimeout: string
   readonly drainDelaySeconds: number
+  /** Somebody knows what the Pod's own init container does with NET_ADMIN. */
+  readonly allowNetAdmin: boolean
   readonly resources: {
     readonly requests: Readonly<Record<string, string>>
     readonly limits: Readonly<Record<string, string>>
@@ -76,6 +78,7 @@ export function readSettings(annotations: Readonly<Record<string, string>>, defa
     interceptionMode: choose('interceptionMode', (value) => value === 'REDIRECT' || value === 'NONE', 'REDIRECT, NONE'),
     nativeSidecar: choose('nativeSidecar', isBoolean, 'true, false', (value) => value === 'true'),
     rewriteProbes: choose('rewriteProbes', isBoolean, 'true, false', (value) => value === 'true'),
+    allowNetAdmin: choose('allowNetAdmin', isBoolean, 'true, false', (value) => value === 'true'),
     logLevel: choose(
       'logLevel',
       (value) => ['debug', 'info', 'warn', 'error'].includes(value),
@@ -99,10 +102,7 @@ export function readSettings(annotations: Readonly<Record<string, string>>, defa
       const known = Object.hasOwn(captureFlags, word) ? captureFlags[word] : undefined
       if (known === undefined) warnings.push(unknown(name, word, Object.keys(captureFlags)))
       else {
-        const items = value
-          .split(',')
-          .map((item) => item.trim())
-          .filter((item) => item !== '')
+        const items = list(value)
         if (items.every(known.check)) capture.push(known.flag, items.join(','))
         else wrong(name, value, `a comma separated list of ${known.expected}`)
       }
@@ -111,7 +111,9 @@ export function readSettings(annotations: Readonly<Record<string, string>>, defa
       const read = Object.hasOwn(proxyReaders, word) ? proxyReaders[word] : undefined
       if (read === undefined) warnings.push(unknown(name, word, Object.keys(proxyReaders)))
       else read(name, value)
-    } else if (/(^|\.)outrigger\.dev\//.test(name) && name !== marks.status && name !== marks.opaquePorts) {
+    } else if (name === marks.opaquePorts) {
+      if (!list(value).every(isPort)) wrong(name, value, 'a comma separated list of ports')
+    } else if (/(^|\.)outrigger\.dev\//.test(name) && name !== marks.status && name !== marks.suppress) {
       warnings.push(`annotation ${name} is not known`)
     }
   }
@@ -123,6 +125,7 @@ export function readSettings(annotations: Readonly<Record<string, string>>, defa
     logLevel: defaults.logLevel,
     drainTimeout: defaults.drainTimeout,
     drainDelaySeconds: Number.parseInt(defaults.drainDelay, 10),
+    allowNetAdmin: false,
     ...said,
     resources: { requests, limits },
     capture,
@@ -139,6 +142,13 @@ function strings(quantities: Readonly<Record<string, string | undefined>> | unde
   return Object.fromEntries(
     Object.entries(quantities ?? {}).filter((entry): entry is [string, string] => entry[1] !== undefined),
   )
+}
+
+function list(value: string): string[] {
+  return value
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '')
 }
 
 function isPort(text: string): boolean {

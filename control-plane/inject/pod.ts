@@ -13,7 +13,13 @@ export interface PodMetadata {
   readonly namespace?: string
   readonly labels?: Readonly<Record<string, string>>
   readonly annotations?: Readonly<Record<string, string>>
-  readonly ownerReferences?: readonly { readonly kind: string; readonly name: string; readonly uid?: string }[]
+  readonly ownerReferences?: readonly {
+    readonly apiVersion?: string
+    readonly kind: string
+    readonly name: string
+    readonly uid?: string
+    readonly controller?: boolean
+  }[]
   readonly [field: string]: unknown
 }
 
@@ -22,6 +28,9 @@ export interface PodSpec {
   readonly initContainers?: readonly Container[]
   readonly volumes?: readonly Volume[]
   readonly hostNetwork?: boolean
+  readonly restartPolicy?: string
+  readonly terminationGracePeriodSeconds?: number
+  readonly os?: { readonly name?: string }
   readonly securityContext?: SecurityContext
   readonly [field: string]: unknown
 }
@@ -29,6 +38,7 @@ export interface PodSpec {
 export interface SecurityContext {
   readonly runAsUser?: number
   readonly runAsGroup?: number
+  readonly capabilities?: { readonly add?: readonly string[]; readonly drop?: readonly string[] }
   readonly [field: string]: unknown
 }
 
@@ -49,11 +59,19 @@ export interface Container {
   readonly ports?: readonly ContainerPort[]
   readonly env?: readonly { readonly name: string; readonly value?: string; readonly valueFrom?: unknown }[]
   readonly securityContext?: SecurityContext
-  readonly lifecycle?: { readonly preStop?: unknown; readonly postStart?: unknown }
+  /** Of an init container, `Always`: it runs beside the others. */
+  readonly restartPolicy?: string
+  readonly lifecycle?: { readonly preStop?: Hook; readonly postStart?: Hook }
   readonly livenessProbe?: Probe
   readonly readinessProbe?: Probe
   readonly startupProbe?: Probe
   readonly [field: string]: unknown
+}
+
+/** What the kubelet does when a container starts or ends. */
+export interface Hook {
+  readonly httpGet?: unknown
+  readonly [handler: string]: unknown
 }
 
 /** Probe of the kubelet: exactly one of the four handlers. */

@@ -1,10 +1,13 @@
 /** The mutating admission webhook (admission.k8s.io/v1). */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer, type Server } from 'node:https'
+import { marks } from '../../src/base/kubernetes-names.ts'
 import { type Log, messageOf } from '../../src/base/log.ts'
 import type { ServerCertificate } from '../identity/server-certificate.ts'
+import type { Events } from '../kubernetes/events.ts'
 import { listen } from '../stream/listen.ts'
-import { injectPod } from './inject-pod.ts'
+import { type Injection, injectPod } from './inject-pod.ts'
+import { jsonPatch } from './json-patch.ts'
 import type { Pod } from './pod.ts'
 import type { InjectionTemplate } from './template.ts'
 
@@ -15,9 +18,14 @@ export interface InjectorOptions {
   readonly port: number
   readonly certificate: ServerCertificate
   readonly template: InjectionTemplate
-  /** Labels of a Namespace as they are now; undefined: not known (yet). */
-  readonly namespaceLabels: (namespace: string) => Readonly<Record<string, string>> | undefined
+  /** Labels of a Namespace as far as they are known here; undefined: not known (yet). */
+  readonly namespaceLabels: (namespace: string) => Labels | undefined
+  /** The same, by the API server, now. */
+  readonly readNamespaceLabels: (namespace: string) => Promise<Labels | undefined>
+  readonly events: Events
 }
+
+type Labels = Readonly<Record<string, string>>
 
 interface AdmissionReview {
   readonly apiVersion?: string
@@ -105,7 +113,7 @@ export class Injector {
       if (review?.apiVersion !== 'admission.k8s.io/v1' || review.kind !== 'AdmissionReview' || uid === undefined) {
         return send(response, 400, { message: 'expected an AdmissionReview of admission.k8s.io/v1 with request.uid' })
       }
-      const { allowed, patch, message, warnings = [] } = this.#decide(review)
+      const { allowed, patch, message, warnings = [] } = await this.#decide(review)
       send(response, 200, {
         apiVersion: 'admission.k8s.io/v1',
         kind: 'AdmissionReview',
@@ -127,37 +135,61 @@ export class Injector {
     }
   }
 
-  #decide({ request }: AdmissionReview): AdmissionAnswer {
-    const { template, namespaceLabels } = this.#options
+  async #decide({ request }: AdmissionReview): Promise<AdmissionAnswer> {
     const pod = request?.object
     const namespace = request?.namespace ?? pod?.metadata?.namespace ?? 'default'
     if (pod?.spec?.containers === undefined) return { allowed: true, warnings: ['not a Pod: nothing was injected'] }
-    const labels = namespaceLabels(namespace)
-    // The webhook's own selectors have looked at the Namespace already: one that we have not seen yet is an enabled one.
-    const result = injectPod(
-      pod,
-      { namespace, namespaceLabels: labels ?? { 'outrigger.dev/inject': 'enabled' } },
-      template,
-    )
+    const result = await this.#inject(pod, namespace)
     const outcome = result.is === 'injected' ? 'injected' : `${result.is}/${result.code}`
-    if (request?.dryRun !== true) this.outcomes.set(outcome, (this.outcomes.get(outcome) ?? 0) + 1)
+    const isReal = request?.dryRun !== true
+    if (isReal) this.outcomes.set(outcome, (this.outcomes.get(outcome) ?? 0) + 1)
     const who = `${namespace}/${pod.metadata?.name ?? pod.metadata?.generateName ?? '?'}`
     if (result.is === 'injected') {
       this.#log.info(`sidecar injected into ${who}`)
-      const patch = [
-        { op: 'replace', path: '/spec', value: result.pod.spec },
-        { op: 'replace', path: '/metadata', value: result.pod.metadata },
-      ]
-      return { allowed: true, patch, warnings: result.warnings }
+      return { allowed: true, patch: jsonPatch(pod, result.pod), warnings: result.warnings }
     }
-    this.#log.info(`${who}: ${result.is === 'skip' ? 'not injected' : 'refused'}: ${result.reason}`, {
-      code: result.code,
+    const isRefused = result.is === 'refuse'
+    this.#log.info(`${who}: ${isRefused ? 'refused' : 'not injected'}: ${result.reason}`, { code: result.code })
+    if (isReal && (isRefused || unexpected.has(result.code))) this.#tell(pod, namespace, isRefused, result.reason)
+    return isRefused
+      ? { allowed: false, message: `outrigger: ${result.reason}`, warnings: result.warnings }
+      : {
+          allowed: true,
+          warnings: [...(unexpected.has(result.code) ? [`not injected: ${result.reason}`] : []), ...result.warnings],
+        }
+  }
+
+  async #inject(pod: Pod, namespace: string): Promise<Injection> {
+    const { template, namespaceLabels, readNamespaceLabels } = this.#options
+    // The webhook's own selectors have looked at the Namespace already: one that we have not seen yet is an enabled one.
+    const enabled = { [marks.inject]: 'enabled' }
+    const first = injectPod(pod, { namespace, namespaceLabels: namespaceLabels(namespace) ?? enabled }, template)
+    if (first.is !== 'skip' || !byNamespace.has(first.code)) return first
+    // We are asked about Pods of namespaces that are enabled: what is known here may be a moment old.
+    const fresh = await readNamespaceLabels(namespace)
+    return fresh === undefined ? first : injectPod(pod, { namespace, namespaceLabels: fresh }, template)
+  }
+
+  /** On the Pod's owner, which people can see; a Pod that is refused never was. */
+  #tell(pod: Pod, namespace: string, isRefused: boolean, reason: string): void {
+    const { name, generateName = '', ownerReferences = [] } = pod.metadata ?? {}
+    const owner = ownerReferences.find(({ controller }) => controller === true) ?? ownerReferences[0]
+    const regarding =
+      owner === undefined
+        ? { apiVersion: 'v1', kind: 'Pod', namespace, name: name ?? generateName.replace(/-$/, '') }
+        : { apiVersion: owner.apiVersion ?? '', kind: owner.kind, namespace, name: owner.name, uid: owner.uid }
+    this.#options.events.tell(regarding, {
+      type: 'Warning',
+      reason: isRefused ? 'InjectionRefused' : 'NotInjected',
+      action: 'Inject',
+      note: `${isRefused ? 'the Pod was refused' : 'the Pod gets no sidecar'}: ${reason}`,
     })
-    if (result.is === 'refuse')
-      return { allowed: false, message: `outrigger: ${result.reason}`, warnings: result.warnings }
-    return { allowed: true, warnings: result.warnings }
   }
 }
+
+/** Nobody asked for these Pods to be left alone. */
+const unexpected: ReadonlySet<string> = new Set(['host-network', 'windows'])
+const byNamespace: ReadonlySet<string> = new Set(['no-label', 'namespace-label'])
 
 async function readBody(request: IncomingMessage): Promise<string | undefined> {
   const chunks: Buffer[] = []

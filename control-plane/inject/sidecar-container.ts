@@ -10,7 +10,6 @@ export interface ProxyParts {
   readonly settings: PodSettings
   readonly template: InjectionTemplate
   readonly probes: Readonly<Record<string, AppProbe>>
-  readonly opaquePorts: string | undefined
 }
 
 /** Satisfies Pod Security "restricted". */
@@ -80,10 +79,11 @@ export function proxyContainer({ settings, template, probes }: ProxyParts): Cont
 }
 
 /** Sets the rules and ends. Needs NET_ADMIN, and so a namespace that Pod Security does not hold to "baseline". */
-export function initContainer(settings: PodSettings): Container {
+export function initContainer(settings: PodSettings, { config }: InjectionTemplate): Container {
   return {
     name: inPod.initContainer,
     image: settings.image,
+    imagePullPolicy: config.injector.imagePullPolicy,
     args: ['proxy', 'capture', '--apply', ...settings.capture],
     resources: { requests: { cpu: '10m', memory: '40Mi' }, limits: { memory: '128Mi' } },
     securityContext: {
