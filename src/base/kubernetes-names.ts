@@ -8,6 +8,8 @@ export const marks = {
   status: 'outrigger.dev/status',
   /** Annotation: ports whose bytes are relayed without a look at them, `3306,6379`. */
   opaquePorts: 'outrigger.dev/opaque-ports',
+  /** Annotation of any object: codes that `outrigger analyze` leaves out for it, `ORG3008,ORG2012`. */
+  suppress: 'outrigger.dev/suppress',
   /** Prefix of what steers capture: `includeOutboundPorts` and its kin (Istio's words). */
   traffic: 'traffic.outrigger.dev/',
   /** Prefix of what steers the proxy itself: cpu, memory, logLevel, interceptionMode, nativeSidecar ... */

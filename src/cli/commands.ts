@@ -5,6 +5,7 @@ import { version } from './version.ts'
 const registrations: Readonly<Record<string, (program: Command) => Promise<void>>> = {
   up: async (program) => (await import('./up/register.ts')).registerUp(program),
   validate: async (program) => (await import('./validate.ts')).registerValidate(program),
+  analyze: async (program) => (await import('./analyze.ts')).registerAnalyze(program),
   explain: async (program) => (await import('./explain.ts')).registerExplain(program),
   check: async (program) => (await import('./check.ts')).registerCheck(program),
   inject: async (program) => (await import('./inject.ts')).registerInject(program),

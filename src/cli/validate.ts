@@ -68,8 +68,14 @@ export async function validate(paths: readonly string[], refuse: (message: strin
 const byName = new Set(['dangling-reference', 'missing-port'])
 const bySelection = new Set(['dangling-reference', 'missing-port', 'selects-nothing', 'no-effect'])
 
+/** What was left out for an error of its own. */
+interface Refused {
+  readonly refused: readonly { readonly namespace: string; readonly name: string }[]
+  readonly unidentified: boolean
+}
+
 /** Whether the problem may be gone once the documents that were refused are in order. */
-function mayFollow({ code, message }: Problem, loads: readonly LoadedDocuments[]): boolean {
+export function mayFollow({ code, message }: Problem, loads: readonly Refused[]): boolean {
   const refused = loads.flatMap((load) => load.refused)
   if (loads.some(({ unidentified }) => unidentified)) return bySelection.has(code)
   if (byName.has(code)) return refused.some(({ namespace, name }) => message.includes(`${namespace}/${name}`))

@@ -84,13 +84,7 @@ function age(meshed: readonly ClusterPod[], status: ClusterStatus, template: Inj
   const programs = status.sidecars.filter(
     ({ connected, program }) => connected && program !== '' && program !== `outrigger ${version}`,
   )
-  const old =
-    template === undefined
-      ? []
-      : meshed.filter((pod) => {
-          const hash = sidecarMark(pod)?.hash
-          return hash !== undefined && hash !== currentHash(pod, template)
-        })
+  const old = template === undefined ? [] : meshed.filter((pod) => isOld(pod, template))
   return [
     ...(programs.length === 0
       ? []
@@ -104,6 +98,12 @@ function age(meshed: readonly ClusterPod[], status: ClusterStatus, template: Inj
       ? []
       : [warning(`injected with other settings than those of now: ${some(old.map(keyOf))}`, restart)]),
   ]
+}
+
+/** Whether the sidecar was injected with other settings than a new one would be. */
+export function isOld(pod: ClusterPod, template: InjectionTemplate): boolean {
+  const hash = sidecarMark(pod)?.hash
+  return hash !== undefined && hash !== currentHash(pod, template)
 }
 
 /** What injection would write into this Pod today. */
