@@ -2,12 +2,12 @@ import type { Document } from '../../src/api/documents/document.ts'
 import type { Problem } from '../../src/api/documents/problem.ts'
 import type { Clock, Timer } from '../../src/base/clock.ts'
 import type { Log } from '../../src/base/log.ts'
-import { checkModel } from '../model/check.ts'
+import { problemsOfModel } from '../model/check.ts'
 import { checkEndpoints } from '../model/check-endpoints.ts'
 import { checkRoutes } from '../model/check-routes.ts'
 import { checkWorkloads } from '../model/check-workloads.ts'
 import { indexDocuments } from '../model/document-index.ts'
-import { meshModel } from '../model/mesh-model.ts'
+import { type MeshModel, meshModel } from '../model/mesh-model.ts'
 import { type HeldProblem, holdProblems } from '../sources/source.ts'
 
 export const modelProblemLimits = {
@@ -26,6 +26,8 @@ export class ModelProblems {
   readonly #clock: Clock
   readonly #log: Log
   #documents: readonly Document[] = []
+  /** Of the last check: the next one takes from it what did not change. */
+  #model: MeshModel | undefined
   #timer: Timer | undefined
   #restUntil = 0
   #current: readonly HeldProblem[] = []
@@ -57,7 +59,8 @@ export class ModelProblems {
     this.#timer = undefined
     const startedAt = this.#clock.now()
     try {
-      const found = problemsOf(this.#documents, this.#clock)
+      this.#model = meshModel(indexDocuments(this.#documents, this.#model?.index), this.#model)
+      const found = problemsOf(this.#documents, this.#model, this.#clock)
       this.#current = holdProblems(this.#current, bounded(found), this.#clock.wall())
     } catch (error) {
       // A fault of ours in a check must not take the control plane down; what is in force does not hang on it.
@@ -68,9 +71,8 @@ export class ModelProblems {
   }
 }
 
-function problemsOf(documents: readonly Document[], clock: Clock): Problem[] {
-  if (comparisons(documents) <= modelProblemLimits.comparisonsMax) return checkModel(documents, clock)
-  const model = meshModel(indexDocuments(documents))
+function problemsOf(documents: readonly Document[], model: MeshModel, clock: Clock): Problem[] {
+  if (comparisons(documents) <= modelProblemLimits.comparisonsMax) return problemsOfModel(model, clock)
   const { file, line, column } = documents[0]!.origin
   const skipped: Problem = {
     severity: 'warning',

@@ -6,7 +6,7 @@ import { checkPolicies } from './check-policies.ts'
 import { checkRoutes } from './check-routes.ts'
 import { checkWorkloads } from './check-workloads.ts'
 import { indexDocuments } from './document-index.ts'
-import { meshModel } from './mesh-model.ts'
+import { type MeshModel, meshModel } from './mesh-model.ts'
 
 /**
  * What is wrong between documents that are each in order: references, conflicts, cycles, selectors. All at once, in the
@@ -14,7 +14,11 @@ import { meshModel } from './mesh-model.ts'
  * answered 500 for it; a warning, that it is probably not what was meant.
  */
 export function checkModel(documents: Iterable<Document>, clock: Pick<Clock, 'wall'> = systemClock): Problem[] {
-  const model = meshModel(indexDocuments(documents))
+  return problemsOfModel(meshModel(indexDocuments(documents)), clock)
+}
+
+/** The same of documents whose references are resolved already. */
+export function problemsOfModel(model: MeshModel, clock: Pick<Clock, 'wall'>): Problem[] {
   return [
     ...checkRoutes(model),
     ...checkPolicies(model, clock.wall()),

@@ -1,5 +1,6 @@
 import type { DocumentOf } from '../../src/api/documents/document.ts'
 import { type AttachedRoute, routesByService } from './attachment.ts'
+import { type Derivation, derive } from './derivation.ts'
 import type { IndexedDocuments } from './document-index.ts'
 import { endpointsByService, type ModelEndpoint, sameEndpoint } from './endpoints.ts'
 import { sameFields, sameItems, shareValues } from './sharing.ts'
@@ -17,6 +18,17 @@ export interface MeshModel {
   readonly backendPolicies: ServicePolicies
   readonly workloads: WorkloadIndex
   readonly guards: Guards
+  readonly derivations: Derivations
+}
+
+/** What the model after this one can have of it. */
+interface Derivations {
+  readonly routes: Derivation<MeshModel['routes'], undefined>
+  readonly endpoints: Derivation<MeshModel['endpoints'], undefined>
+  readonly faults: Derivation<MeshModel['faults'], undefined>
+  readonly backendPolicies: Derivation<ServicePolicies, undefined>
+  readonly workloads: Derivation<WorkloadIndex, MeshModel['endpoints']>
+  readonly guards: Derivation<Guards, WorkloadIndex['podsByService']>
 }
 
 /**
@@ -24,18 +36,30 @@ export interface MeshModel {
  * very same object; `before` says nothing else.
  */
 export function meshModel(index: IndexedDocuments, before?: MeshModel): MeshModel {
-  const endpoints = shareValues(endpointsByService(index), before?.endpoints, (a, b) => sameItems(a, b, sameEndpoint))
-  const { ports, podsByService } = indexWorkloads(index, endpoints)
+  const known = before?.derivations
+  const endpoints = derive(index, undefined, known?.endpoints, endpointsByService, (now, old) =>
+    shareValues(now, old, (a, b) => sameItems(a, b, sameEndpoint)),
+  )
+  const workloads = derive(index, endpoints.value, known?.workloads, indexWorkloads, (now, old) => ({
+    ...now,
+    ports: shareValues(now.ports, old.ports, (a, b) => sameItems(a, b, sameFields)),
+  }))
+  const routes = derive(index, undefined, known?.routes, routesByService, (now, old) =>
+    shareValues(now, old, (a, b) => sameItems(a, b, sameFields)),
+  )
+  const faults = derive(index, undefined, known?.faults, serviceFaults, (now, old) => shareValues(now, old, sameItems))
+  const policies = derive(index, undefined, known?.backendPolicies, backendPolicies)
+  const guards = derive(index, workloads.value.podsByService, known?.guards, guardsByPod, (now, old) =>
+    shareValues(now, old, sameItems),
+  )
   return {
     index,
-    endpoints,
-    routes: shareValues(routesByService(index), before?.routes, (a, b) => sameItems(a, b, sameFields)),
-    faults: shareValues(serviceFaults(index), before?.faults, sameItems),
-    backendPolicies: backendPolicies(index),
-    workloads: {
-      ports: shareValues(ports, before?.workloads.ports, (a, b) => sameItems(a, b, sameFields)),
-      podsByService,
-    },
-    guards: shareValues(guardsByPod(index, podsByService), before?.guards, sameItems),
+    endpoints: endpoints.value,
+    routes: routes.value,
+    faults: faults.value,
+    backendPolicies: policies.value,
+    workloads: workloads.value,
+    guards: guards.value,
+    derivations: { routes, endpoints, faults, backendPolicies: policies, workloads, guards },
   }
 }

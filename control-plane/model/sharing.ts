@@ -3,7 +3,7 @@
  * not touch, whatever was computed anew on the way.
  */
 
-/** `now`, with the values of `before` where they say the same. */
+/** `now`, with the values of `before` where they say the same; `before` itself when all of them do. */
 export function shareValues<K, V>(
   now: ReadonlyMap<K, V>,
   before: ReadonlyMap<K, V> | undefined,
@@ -11,11 +11,14 @@ export function shareValues<K, V>(
 ): ReadonlyMap<K, V> {
   if (before === undefined) return now
   const shared = new Map<K, V>()
+  let isSame = now.size === before.size
   for (const [key, value] of now) {
     const known = before.get(key)
-    shared.set(key, known !== undefined && same(value, known) ? known : value)
+    const isKnown = known !== undefined && same(value, known)
+    shared.set(key, isKnown ? known : value)
+    isSame &&= isKnown
   }
-  return shared
+  return isSame ? before : shared
 }
 
 /** Lists of the same items, by identity unless `same` says otherwise. */

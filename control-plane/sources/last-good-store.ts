@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { z } from 'zod'
 import type { Problem } from '../../src/api/documents/problem.ts'
 import type { Clock } from '../../src/base/clock.ts'
@@ -86,9 +87,12 @@ export class LastGoodStore {
   /** Writes these folders, and keeps those of other runs. What comes while it writes is one more writing after it. */
   save(folders: ReadonlyMap<string, GoodFolder>): void {
     this.#pending = folders
-    this.#writing ??= this.#write().finally(() => {
-      this.#writing = undefined
-    })
+    // Later: to make one text of everything takes its time, and whoever waits for the change comes first.
+    this.#writing ??= setImmediate()
+      .then(() => this.#write())
+      .finally(() => {
+        this.#writing = undefined
+      })
   }
 
   /** Resolves when all is written. */
