@@ -1,0 +1,54 @@
+/** The mesh itself on the node: Gateway API's CRDs, and the charts of this tree with their images. */
+import { globSync } from 'node:fs'
+import path from 'node:path'
+import { inSystem } from '../../src/base/kubernetes-names.ts'
+import type { Cluster } from './cluster.ts'
+import { outrigger } from './images.ts'
+import { gatewayApiFolder, root } from './state.ts'
+
+const release = inSystem.name
+const crdRelease = `${inSystem.name}-crds`
+
+export interface MeshOptions {
+  /** `--set` values of the chart. */
+  readonly values?: Readonly<Record<string, string>>
+}
+
+/** Installs it with helm, or upgrades what is there; ready on return. Disposing takes the release away, not the CRDs. */
+export async function installMesh(cluster: Cluster, { values = {} }: MeshOptions = {}): Promise<AsyncDisposable> {
+  const crds = gatewayApiCrds().flatMap((file) => ['--filename', file])
+  await cluster.kubectl(['apply', '--server-side', '--force-conflicts', ...crds])
+  await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=60s', ...crds])
+  const namespace = ['--namespace', inSystem.namespace, '--create-namespace']
+  await cluster.helm(['upgrade', '--install', crdRelease, chart('outrigger-crds'), ...namespace])
+  const [repository, tag] = outrigger.split(':') as [string, string]
+  const set = { 'image.repository': repository, 'image.tag': tag, ...values }
+  await cluster.helm([
+    'upgrade',
+    '--install',
+    release,
+    chart('outrigger'),
+    ...namespace,
+    '--wait',
+    '--timeout',
+    '2m',
+    ...Object.entries(set).flatMap(([name, value]) => ['--set', `${name}=${value}`]),
+  ])
+  return {
+    [Symbol.asyncDispose]: async () => {
+      await cluster.helm(['uninstall', release, '--namespace', inSystem.namespace, '--wait', '--timeout', '2m'])
+    },
+  }
+}
+
+/** Of the experimental channel, which has `retry`. */
+function gatewayApiCrds(): string[] {
+  const folder = path.join(gatewayApiFolder, 'experimental')
+  return globSync('gateway.networking.{,x-}k8s.io_*.yaml', { cwd: folder })
+    .filter((name) => !name.includes('_vap_'))
+    .map((name) => path.join(folder, name))
+}
+
+function chart(name: string): string {
+  return path.join(root, 'charts', name)
+}
