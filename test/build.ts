@@ -11,7 +11,14 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const dist = path.join(root, 'dist')
 
 /** What the programs read or run and the compiler does not emit. */
-const copied = ['package.json', 'src/api/schema', 'src/cli/outrigger', 'src/cli/outrigger-node']
+const copied = [
+  'package.json',
+  'src/api/schema',
+  'src/cli/outrigger',
+  'src/cli/outrigger-node',
+  'charts/outrigger',
+  'charts/outrigger-crds',
+]
 const programs = ['src/cli/outrigger', 'src/cli/outrigger-node']
 
 /**

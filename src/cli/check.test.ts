@@ -101,7 +101,7 @@ test('--pre: old Kubernetes, missing rights, no Gateway API: each with its remed
   const old = await cluster.run('check', '--pre', '-o', 'json')
   assert.equal(old.status, 1)
   assert.match(old.stdout, /"version v1\.28\.0 is too old"/)
-  facts.minor = '29+'
+  facts.minor = '30+'
   const { status, stdout } = await cluster.run('check', '--pre')
   assert.equal(status, 1)
   assert.match(

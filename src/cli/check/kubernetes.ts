@@ -7,8 +7,8 @@ import type { OpenedCluster } from '../cluster/open.ts'
 import { listAll } from '../cluster/pods.ts'
 import { type Finding, failed, type Group, ok, skipped, some, warning } from './report.ts'
 
-/** Native sidecars are on by default from here on (KEP-753). */
-const minorMin = 29
+/** Native sidecars (KEP-753) are on by default from 1.29 on, preStop.sleep (KEP-3960) from 1.30. */
+const minorMin = 30
 
 /** Whether the API server answers, and is new enough. Nothing else can be checked when it does not. */
 export async function checkServer({ cluster, name }: OpenedCluster): Promise<Group> {
@@ -25,7 +25,7 @@ export async function checkServer({ cluster, name }: OpenedCluster): Promise<Gro
           ? ok(`version ${gitVersion}`)
           : failed(
               `version ${gitVersion} is too old`,
-              `1.${minorMin} or newer is needed, for native sidecars; on 1.28 set proxy.outrigger.dev/nativeSidecar: "false"`,
+              `1.${minorMin} or newer is needed: sidecars are native ones, and Pods end with the preStop action sleep`,
             ),
       ],
     }
