@@ -11,6 +11,8 @@ export type Carriers = ReadonlyMap<string, ReadonlySet<string>>
 
 /** What is published: SnapshotCache. */
 export interface Published {
+  /** False: nothing is. */
+  readonly synced: boolean
   get(name: string): SnapshotEntry | undefined
   names(): Iterable<string>
 }

@@ -3,7 +3,7 @@ import type { Document, DocumentOf } from '../../src/api/documents/document.ts'
 import type { Problem } from '../../src/api/documents/problem.ts'
 import { targetGroups } from '../../src/api/policy/attachment.ts'
 import { type Statement, statement } from './condition.ts'
-import { notProgrammed, programmed } from './programmed.ts'
+import { notProgrammed, notPublished, programmed } from './programmed.ts'
 import { type Situation, tell } from './situation.ts'
 
 /** Reference to a target, as `status.ancestors[].ancestorRef` has it. */
@@ -83,7 +83,7 @@ function isWithin(path: string, parent: string): boolean {
   return path === parent || path.startsWith(`${parent}.`)
 }
 
-function acceptance({ problems, acks }: Situation, targets: readonly TargetStanding[]): Statement {
+function acceptance({ problems, acks, isPublished }: Situation, targets: readonly TargetStanding[]): Statement {
   const expired = problems.find(({ code }) => code === 'expired')
   if (expired !== undefined) return statement('Accepted', 'False', 'Expired', expired.message)
   const [first] = targets
@@ -92,7 +92,7 @@ function acceptance({ problems, acks }: Situation, targets: readonly TargetStand
   }
   // One that selects may lose to an older one on some workloads and hold for others.
   const conflict = problems.find(({ code, path }) => code === 'conflicted' && !path.startsWith('spec.targetRefs'))
-  if (conflict !== undefined && acks === undefined)
+  if (conflict !== undefined && acks === undefined && isPublished)
     return statement('Accepted', 'False', 'Conflicted', conflict.message)
   return statement('Accepted', 'True', 'Accepted', tell(problems) || 'in order')
 }
@@ -105,8 +105,9 @@ function resolution(targets: readonly TargetStanding[]): Statement {
   return statement('ResolvedRefs', 'True', 'ResolvedRefs', message)
 }
 
-function inForce({ acks, problems }: Situation, accepted: Statement): Statement {
+function inForce({ acks, problems, isPublished }: Situation, accepted: Statement): Statement {
   if (accepted.status === 'False') return notProgrammed(accepted.reason, accepted.message)
+  if (!isPublished) return notPublished
   if (acks !== undefined) return programmed(acks)
   return statement('Programmed', 'Unknown', 'NoEffect', tell(problems) || 'no workload or Service has it')
 }

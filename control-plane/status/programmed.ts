@@ -40,6 +40,14 @@ export function programmed({ sidecars, acked, rejected, rejections, unasked }: A
   return statement('Programmed', 'True', 'Programmed', share)
 }
 
+/** At a start on documents that are not in order. */
+export const notPublished: Statement = statement(
+  'Programmed',
+  'False',
+  'Pending',
+  'nothing is published before every policy that protects is in order: see `outrigger status`',
+)
+
 /** The condition `Programmed` of a document that no sidecar gets. */
 export function notProgrammed(reason: string, message: string): Statement {
   return statement('Programmed', 'False', reason, message)

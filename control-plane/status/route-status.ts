@@ -9,7 +9,7 @@ import { resolveExtension } from '../model/extension-ref.ts'
 import { declaredProtocol } from '../model/protocol.ts'
 import { meshPorts, portList } from '../model/service-ports.ts'
 import { type Statement, statement } from './condition.ts'
-import { notProgrammed, programmed } from './programmed.ts'
+import { notProgrammed, notPublished, programmed } from './programmed.ts'
 import { type Situation, tell } from './situation.ts'
 
 type Route = DocumentOf<'HTTPRoute'>
@@ -46,7 +46,8 @@ function statementsFor(situation: Situation, route: Route, raw: Readonly<Record<
   const accepted = acceptance(index, route, ref)
   const resolved = resolution(index, route)
   if (accepted.status === 'False') return [accepted, resolved, notProgrammed(accepted.reason, accepted.message)]
-  const { acks } = situation
+  const { acks, isPublished } = situation
+  if (!isPublished) return [accepted, resolved, notPublished]
   // Attached it is in a resource, as soon as that is published.
   const inForce = acks === undefined ? notProgrammed('Pending', 'not published yet') : programmed(acks)
   return [accepted, resolved, inForce]

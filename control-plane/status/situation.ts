@@ -14,6 +14,8 @@ export interface Situation {
   readonly unread: readonly Problem[]
   /** What is wrong between it and others. */
   readonly problems: readonly Problem[]
+  /** False at a start on documents that are not in order: sidecars get nothing then. */
+  readonly isPublished: boolean
   /** Undefined: no resource brings it to a sidecar. */
   readonly acks: Acks | undefined
 }

@@ -44,6 +44,7 @@ function kept(one: ApiObject, before?: Document): Kept {
 function statuses(
   objects: readonly (ApiObject | Kept)[],
   acks: Readonly<Record<string, Partial<Acks>>> = {},
+  isPublished = true,
 ): Record<string, Status> {
   const all = objects.map((one) => ('reading' in one ? (one as Kept) : kept(one as ApiObject)))
   const model = meshModel(indexDocuments(all.flatMap(({ good }) => (good === undefined ? [] : [good]))))
@@ -52,6 +53,7 @@ function statuses(
     model,
     unread: new Map(),
     problems: byOrigin(checkPolicies(model, Date.parse(now))),
+    isPublished,
     acks: new Map(Object.entries(acks).map(([key, one]) => [key, { ...noAcks, ...one }])),
     now,
   })
@@ -303,6 +305,16 @@ describe('policies', () => {
       'Programmed Unknown NoEffect',
     ])
     assert.match(message(conditions, 'Programmed'), /selects no Pod/)
+  })
+
+  it('are not programmed while nothing is published', () => {
+    const all = [service('orders'), backendPolicy('p'), route([{}])]
+    const { p, r } = statuses(all, {}, false)
+    for (const conditions of [p!.conditions, r!.parents![0]!.conditions])
+      assert.deepEqual(
+        [said(conditions)[0], said(conditions)[2]],
+        ['Accepted True Accepted', 'Programmed False Pending'],
+      )
   })
 
   const programmed: [acks: Partial<Acks>, said: string, words: RegExp][] = [

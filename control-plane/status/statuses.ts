@@ -18,6 +18,8 @@ export interface StatusInputs {
   readonly unread: ReadonlyMap<string, readonly Problem[]>
   /** Of the model, by document. */
   readonly problems: ReadonlyMap<string, readonly Problem[]>
+  /** False: nothing is, until every policy that protects is in order. */
+  readonly isPublished: boolean
   /** By document key; none: no resource brings it to a sidecar. */
   readonly acks: ReadonlyMap<string, Acks>
   /** RFC 3339, to the second. */
@@ -40,6 +42,7 @@ export function* staleStatuses(inputs: StatusInputs): Iterable<WantedStatus> {
       model: inputs.model,
       unread: object.reading.problems.length === 0 ? [] : (inputs.unread.get(file) ?? object.reading.problems),
       problems: inputs.problems.get(file) ?? [],
+      isPublished: inputs.isPublished,
       acks: inputs.acks.get(documentKey(object.reading)),
     }
     const status = wantedStatus(situation, inputs.now)

@@ -61,6 +61,8 @@ export class StatusWriter {
   readonly #subscriptions: Disposable[]
   /** By uid. */
   readonly #written = new Map<string, Written>()
+  /** Of the last round: the next one takes from it what did not change. */
+  #model: MeshModel | undefined
   #timer: Timer | undefined
   #running: Promise<void> | undefined
   #again = false
@@ -110,12 +112,13 @@ export class StatusWriter {
 
   /** Resolves with when to look again. Never rejects. */
   async #round(): Promise<number> {
-    const { source, clock } = this.#options
+    const { source, clock, published } = this.#options
     try {
       if (!source.synced) return statusLimits.pendingMs
       const { documents, problems: unread } = source.current
       const startedAt = clock.now()
-      const model = meshModel(indexDocuments(documents))
+      const model = meshModel(indexDocuments(documents, this.#model?.index), this.#model)
+      this.#model = model
       const acks = this.#askOf(model)
       const isCheap = comparisons(documents) <= modelProblemLimits.comparisonsMax
       const problems = isCheap ? checkPolicies(model, clock.wall()) : checkPolicyTargets(model)
@@ -127,6 +130,7 @@ export class StatusWriter {
         model,
         unread: byOrigin(unread.map(({ problem }) => problem)),
         problems: byOrigin(problems),
+        isPublished: published.synced,
         acks: known,
         now: new Date(clock.wall()).toISOString().replace(/\.\d+Z$/, 'Z'),
       })

@@ -68,6 +68,8 @@ export class FakeApi implements AsyncDisposable {
   readonly intercepts: Intercept[] = []
   /** Of whole kinds: answered 404, as before their CRD is there. */
   readonly absent = new Set<string>()
+  /** Lists come the other way round: their order says nothing. */
+  reversed = false
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
   readonly #objects = new Map<string, Map<string, ApiObject>>()
@@ -270,6 +272,7 @@ export class FakeApi implements AsyncDisposable {
     const [from = 0, at = this.#version] = (query.get('continue') ?? '').split('@').filter(Boolean).map(Number)
     if (at < this.#oldest) return refusal(410, 'Expired', 'the continue token is too old')
     const all = [...this.#collection(collection).values()].filter(matches)
+    if (this.reversed) all.reverse()
     const limit = Number(query.get('limit') ?? 0) || all.length
     const items = all.slice(from, from + limit).map(({ apiVersion: _a, kind: _k, ...item }) => item)
     const rest = all.length - from - items.length
@@ -300,12 +303,10 @@ export class FakeApi implements AsyncDisposable {
       return { status: 200, body: made({ ...held, ...given, metadata: { ...held?.metadata, ...given.metadata } }) }
     if (held === undefined) return refusal(404, 'NotFound', `${place.name} not found`)
     if (method === 'GET') return { status: 200, body: held }
-    if (method === 'PUT') {
-      const version = given.metadata?.resourceVersion
-      if (version !== undefined && version !== held.metadata?.resourceVersion)
-        return refusal(409, 'Conflict', 'the object has been modified')
-      return { status: 200, body: made(given) }
-    }
+    const version = given.metadata?.resourceVersion
+    if (method !== 'DELETE' && version !== undefined && version !== held.metadata?.resourceVersion)
+      return refusal(409, 'Conflict', 'the object has been modified')
+    if (method === 'PUT') return { status: 200, body: made(given) }
     if (method === 'PATCH' && headers['content-type'] === 'application/json-patch+json') {
       const copy = structuredClone(held) as Record<string, unknown>
       const outcome = applyPatch(copy, given as unknown as readonly PatchStep[])
@@ -313,12 +314,7 @@ export class FakeApi implements AsyncDisposable {
         ? { status: 200, body: made(copy) }
         : refusal(422, 'Invalid', `the patch does not fit: ${outcome}`)
     }
-    if (method === 'PATCH') {
-      const version = given.metadata?.resourceVersion
-      if (version !== undefined && version !== held.metadata?.resourceVersion)
-        return refusal(409, 'Conflict', 'the object has been modified')
-      return { status: 200, body: made(merged(held, given) as ApiObject) }
-    }
+    if (method === 'PATCH') return { status: 200, body: made(merged(held, given) as ApiObject) }
     if (method === 'DELETE') {
       this.delete(kind, namespace, name)
       return { status: 200, body: {} }
