@@ -35,10 +35,19 @@ export function carriersOf(model: MeshModel, published: Published): Carriers {
     const entry = /^(?:mesh$|service\/|workload\/)/.test(name) ? published.get(name) : undefined
     if (entry !== undefined) for (const key of mentionedBy(entry)) add(key, name)
   }
+  if (!mayBeUnnamed(model)) return carriers
   for (const pod of model.index.all('Pod')) {
     for (const policy of alsoOf(model, pod)) add(documentKey(policy), `workload/${objectKey(pod)}`)
   }
   return carriers
+}
+
+/** Most meshes have neither, and many Pods. */
+function mayBeUnnamed({ index }: MeshModel): boolean {
+  return (
+    index.all('PeerAuthentication').some(({ value }) => value.spec.portLevelMtls !== undefined) ||
+    index.all('TelemetryPolicy').some(({ value }) => value.spec.accessLog !== undefined)
+  )
 }
 
 /** Ports by the workload's own policy, and the access log, may come from another document than the one that is named. */

@@ -44,6 +44,8 @@ export const statusLimits = {
   spacingMs: 50,
   /** A status of which only the words change, as when sidecars come and go, is not written more often than this. */
   wordsMs: 30_000,
+  /** Statuses that are worked out in one go. */
+  breath: 100,
   /** How long a write may take to come back by watch. */
   echoMs: 10_000,
 } as const
@@ -119,12 +121,14 @@ export class StatusWriter {
       const startedAt = clock.now()
       const model = meshModel(indexDocuments(documents, this.#model?.index), this.#model)
       this.#model = model
+      await this.#breathe()
       const acks = this.#askOf(model)
       const isCheap = comparisons(documents) <= modelProblemLimits.comparisonsMax
       const problems = isCheap ? checkPolicies(model, clock.wall()) : checkPolicyTargets(model)
       // As the checks for /status: at most a tenth of the time.
       this.#restUntil = clock.now() + (clock.now() - startedAt) * modelProblemLimits.restFactor
       const known = await acks
+      await this.#breathe()
       const stale = staleStatuses({
         objects: this.#objects(),
         model,
@@ -134,7 +138,9 @@ export class StatusWriter {
         acks: known,
         now: new Date(clock.wall()).toISOString().replace(/\.\d+Z$/, 'Z'),
       })
-      const isDone = await this.#writeAll([...stale])
+      const wanted: WantedStatus[] = []
+      for (const one of stale) if (wanted.push(one) % statusLimits.breath === 0) await this.#breathe()
+      const isDone = await this.#writeAll(wanted)
       this.#forget()
       const isPending = [...known.values()].some(
         ({ sidecars, acked, unasked }) => acked < sidecars || unasked.length > 0,
@@ -144,6 +150,11 @@ export class StatusWriter {
       this.#log.error('conditions could not be worked out', { error })
       return statusLimits.idleMs
     }
+  }
+
+  /** Sidecars and the API server come first. */
+  #breathe(): Promise<void> {
+    return new Promise((resolve) => this.#options.clock.after(0, resolve))
   }
 
   *#objects(): Iterable<Kept> {
