@@ -1,5 +1,5 @@
 /** The outbound path: what the application of this pod sends. Read `#serve` for the order in which a request meets it. */
-import type { Socket } from 'node:net'
+import { isIP, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type Address, OutboundPolicy, Protocol } from './api/gen/outrigger_pb.ts'
 import type { BackendRegistry } from './balance/backends.ts'
@@ -230,7 +230,7 @@ export class Outbound {
       to = target.to
       workload = target.workload
     } else {
-      to = await this.#allowed(target.host, target.port)
+      to = await this.#allowed(target.host, target.port, exchange.downstream.captured)
     }
     if (exchange.cancelled !== undefined) throw exchange.cancelled
     const socket = await connector
@@ -284,12 +284,16 @@ export class Outbound {
       return this.#direct(exchange, target.to, target.workload)
     }
     if (request.scheme === 'https') throw new MeshError('NOT_IMPLEMENTED', 'absolute https targets need CONNECT')
-    return this.#direct(exchange, await this.#allowed(target.host, target.port), '')
+    return this.#direct(exchange, await this.#allowed(target.host, target.port, downstream.captured), '')
   }
 
   #byAuthority(authority: string): Target | Promise<Target> {
     const named = this.#named.get(authority) ?? this.#name(authority)
-    if (named.service === '') return unknownTarget(authority)
+    if (named.service === '') {
+      const unknown = unknownTarget(authority)
+      // A name is no Service's; an address may be one's, or a Pod's.
+      return isIP(unknown.host) === 0 ? unknown : this.#meaningOf(unknown.host, unknown.port)()
+    }
     const entry = this.#parts.destinations.service(named.service)
     return entry instanceof Promise
       ? entry.then((found) => serviceTarget(authority, named, found))
@@ -339,11 +343,11 @@ export class Outbound {
   }
 
   /** A destination that no Service names. Counted either way; policy decides whether it may be reached. */
-  async #allowed(host: string, port: number): Promise<Destination> {
+  async #allowed(host: string, port: number, captured: boolean): Promise<Destination> {
     const { mesh, telemetry } = this.#runtime
     const policy = mesh.current?.outbound ?? OutboundPolicy.REGISTRY_ONLY
     telemetry.metrics.unknownDestination(policy === OutboundPolicy.ALLOW_ANY ? 'allow' : 'refuse')
-    if (policy === OutboundPolicy.ALLOW_ANY) return this.#outside.find(host, port)
+    if (policy === OutboundPolicy.ALLOW_ANY) return this.#outside.find(host, port, captured)
     throw new MeshError(
       'UNKNOWN_DESTINATION',
       `${host.includes(':') ? `[${host}]` : host}:${port} is no Service of the mesh and the outbound policy is REGISTRY_ONLY`,
@@ -373,7 +377,7 @@ function serviceTarget(authority: string, named: Named, entry: ServiceEntry | un
   return named.target
 }
 
-function unknownTarget(authority: string): Target {
+function unknownTarget(authority: string): Target & { readonly is: 'unknown' } {
   const match = /^(?:\[([^\]]+)\]|([^:]*))(?::(\d+))?$/.exec(authority)
   return { is: 'unknown', host: match?.[1] ?? match?.[2] ?? authority, port: Number(match?.[3] ?? 80) }
 }

@@ -1,34 +1,8 @@
 /** Asks the application in the kubelet's place: the same rules (pkg/probe of Kubernetes), the same address. */
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
-import type { Socket } from 'node:net'
+import type { IncomingMessage } from 'node:http'
 import type { AppProbe, HttpProbe, TcpProbe } from '../api/app-probe.ts'
 import type { Clock } from '../base/clock.ts'
-
-/** What of the kubelet's own request matters. */
-export interface ProbeCall {
-  /** The address that it dialled, which is the Pod's: the application is asked there, not on loopback. */
-  readonly address: string
-  readonly headers: IncomingHttpHeaders
-}
-
-/** `status` is for the kubelet: an application's own where it answered. `reason` is for people. */
-export interface ProbeResult {
-  readonly status: number
-  readonly reason: string
-}
-
-/** Opens a connection to the application that capture leaves alone. */
-export type Dial = (address: string, port: number) => Socket
-
-/** What ends a probe before its answer. */
-export class ProbeFailure extends Error {
-  readonly status: number
-
-  constructor(status: number, reason: string) {
-    super(reason)
-    this.status = status
-  }
-}
+import { type Dial, type ProbeCall, ProbeFailure, type ProbeResult } from './probe-call.ts'
 
 /** The kubelet reads no more of a body; neither is more kept here. */
 const bodyBytesMax = 10_240

@@ -1,7 +1,7 @@
 /** grpc.health.v1.Health/Check (gRPC health checking protocol v1), one call on a connection of its own. Loaded when it is needed. */
 import { connect, constants, type IncomingHttpHeaders } from 'node:http2'
 import type { GrpcProbe } from '../api/app-probe.ts'
-import { type Dial, type ProbeCall, ProbeFailure, type ProbeResult } from './app-probe.ts'
+import { type Dial, type ProbeCall, ProbeFailure, type ProbeResult } from './probe-call.ts'
 
 const ok = 0
 const unimplemented = 12

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import type { AppProbe } from '../api/app-probe.ts'
 import type { LogLevel } from '../base/log.ts'
-import type { ProbeCall, ProbeResult } from './app-probe.ts'
 import { type HttpEndpoint, json, type Route, serveHttp, text } from './http-endpoint.ts'
+import type { ProbeCall, ProbeResult } from './probe-call.ts'
 import type { Stats } from './stats.ts'
 
 /** Where the answers come from: the wiring passes this in, so that nothing here reaches into the mesh. */

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { accessSync, constants, readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { type Command, InvalidArgumentError } from 'commander'
 import {
@@ -99,9 +99,11 @@ function familiesOf(ipv6: 'auto' | 'on' | 'off'): Family[] {
   return ipv6 === 'on' || (ipv6 === 'auto' && hasIpv6()) ? ['ipv4', 'ipv6'] : ['ipv4']
 }
 
+/** An address other than ::1, that of a link included: neighbours reach the applications by it. Traffic of ::1 is never captured. */
 function hasIpv6(): boolean {
   try {
-    return readFileSync('/proc/net/if_inet6', 'latin1').trim() !== ''
+    const lines = readFileSync('/proc/net/if_inet6', 'latin1').split('\n')
+    return lines.some((line) => line.trim() !== '' && !line.startsWith(`${'0'.repeat(31)}1 `))
   } catch {
     return false
   }
@@ -146,7 +148,25 @@ function hint(program: string, why: string): string {
 
 /** Where distributions keep iptables, which the PATH of a plain user or of a slim image may lack. */
 function environment(): NodeJS.ProcessEnv {
-  return { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`, LC_ALL: 'C' }
+  return { ...lockFile(), ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`, LC_ALL: 'C' }
+}
+
+/**
+ * The legacy iptables locks a file in /run, which a container with a read-only root lacks. There nobody else is that it
+ * would have to keep out; on a machine it stays where every other iptables looks.
+ */
+function lockFile(): NodeJS.ProcessEnv {
+  const writable = ['/run', '/dev/shm', '/tmp'].find(isWritable)
+  return writable === undefined || writable === '/run' ? {} : { XTABLES_LOCKFILE: `${writable}/xtables.lock` }
+}
+
+function isWritable(folder: string): boolean {
+  try {
+    accessSync(folder, constants.W_OK)
+    return true
+  } catch {
+    return false
+  }
 }
 
 function parseId(text: string): number {

@@ -79,6 +79,14 @@ describe('a destination outside the mesh', () => {
     })
   }
 
+  it('is what the application itself has dialled, unless that is the Pod', async () => {
+    const { outside } = setup({})
+    for (const address of ['169.254.169.254', '169.254.20.10', 'fd00:ec2::254', '100.100.100.200', '192.0.2.1'])
+      assert.equal((await outside.find(address, 53, true)).address, address)
+    for (const address of ['127.0.0.1', '0.0.0.0', '::1', '::', '::ffff:127.0.0.1'])
+      await assert.rejects(outside.find(address, 80, true), code('UNKNOWN_DESTINATION'))
+  })
+
   it('is not this sidecar', async (t) => {
     const own = Object.values(networkInterfaces())
       .flatMap((list) => list ?? [])

@@ -34,13 +34,16 @@ export class Outside {
     this.#lookup = options.lookup ?? systemLookup
   }
 
-  /** Where to connect, in plaintext. Rejects with UNKNOWN_DESTINATION, or LOOP for this sidecar's own listeners. */
-  async find(host: string, port: number): Promise<Destination> {
+  /**
+   * Where to connect, in plaintext. Rejects with UNKNOWN_DESTINATION, or LOOP for this sidecar's own listeners. `captured`: the
+   * application itself has dialled that address, and could without us: its cloud's metadata, its node's DNS.
+   */
+  async find(host: string, port: number, captured = false): Promise<Destination> {
     const address = net.isIP(host) === 0 ? await this.#resolve(host) : host
     const family = net.isIPv6(address) ? 'ipv6' : 'ipv4'
     const place = family === 'ipv6' ? `[${address}]:${port}` : `${address}:${port}`
     // Judged after the name is resolved: a name may be made to mean anything (DNS rebinding).
-    if (forbidden.check(address, family)) {
+    if (loopback.check(address, family) || (!captured && neighbours.check(address, family))) {
       throw new MeshError('UNKNOWN_DESTINATION', `${host}:${port} is a local address outside the mesh`)
     }
     for (const own of this.#options.ownPorts()) {
@@ -69,19 +72,22 @@ export class Outside {
   }
 }
 
-/** What belongs to this machine or its owner: no proxy that everyone in the pod can use may lead there. */
-const forbidden = new net.BlockList()
-forbidden.addSubnet('127.0.0.0', 8, 'ipv4')
-forbidden.addSubnet('169.254.0.0', 16, 'ipv4')
-forbidden.addSubnet('0.0.0.0', 8, 'ipv4')
-forbidden.addAddress('::1', 'ipv6')
-forbidden.addAddress('::', 'ipv6')
-forbidden.addSubnet('fe80::', 10, 'ipv6')
+/** The Pod itself. */
+const loopback = new net.BlockList()
+loopback.addSubnet('127.0.0.0', 8, 'ipv4')
+loopback.addSubnet('0.0.0.0', 8, 'ipv4')
+loopback.addAddress('::1', 'ipv6')
+loopback.addAddress('::', 'ipv6')
+
+/** What belongs to this machine or its owner: a proxy to which one names a host may not lead there. */
+const neighbours = new net.BlockList()
+neighbours.addSubnet('169.254.0.0', 16, 'ipv4')
+neighbours.addSubnet('fe80::', 10, 'ipv6')
 // Metadata services that are not link-local: EC2 over IPv6, Alibaba, Oracle, Azure's wire server.
-forbidden.addAddress('fd00:ec2::254', 'ipv6')
-forbidden.addAddress('100.100.100.200', 'ipv4')
-forbidden.addAddress('192.0.0.192', 'ipv4')
-forbidden.addAddress('168.63.129.16', 'ipv4')
+neighbours.addAddress('fd00:ec2::254', 'ipv6')
+neighbours.addAddress('100.100.100.200', 'ipv4')
+neighbours.addAddress('192.0.0.192', 'ipv4')
+neighbours.addAddress('168.63.129.16', 'ipv4')
 
 function isOwnAddress(address: string): boolean {
   return Object.values(networkInterfaces()).some((list) => list?.some((one) => one.address === address))

@@ -66,6 +66,21 @@ describe('a Pod', { timeout: 120_000 }, () => {
     assert.deepEqual([gone.status, /nothing listens on 127\.\d+\.\d+\.\d+:18080/.test(gone.text)], [503, true])
   })
 
+  it('without capture reaches another by its address, too, under STRICT', async () => {
+    await using mesh = await Mesh.start({
+      workloads: [{ name: 'client' }, { name: 'web', app: (_request, response) => response.end('served') }],
+      policies: strict,
+    })
+    // What an application sends that knows nothing but http_proxy and a Pod's address.
+    const answer = await call(mesh.get('client'), `http://${mesh.get('web').address}:8080/`)
+    assert.deepEqual([answer.status, answer.body], [200, 'served'])
+    const unknown = await call(mesh.get('client'), 'http://192.0.2.1:8080/')
+    assert.deepEqual(
+      [unknown.status, unknown.headers['x-outrigger-reason']],
+      [502, 'UNKNOWN_DESTINATION; by=test/client'],
+    )
+  })
+
   it('that is retired sends callers elsewhere and serves all the same', async () => {
     await using mesh = await Mesh.start({
       workloads: [{ name: 'web', app: (_request, response) => response.end('served') }],

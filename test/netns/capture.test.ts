@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { symlinkSync } from 'node:fs'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { appUid, type Machine, type Mesh, mesh, proxyUid, root } from './mesh.ts'
 import type { Process } from './process.ts'
@@ -250,6 +252,47 @@ test('apply is idempotent, replaces, and remove restores what stood before', asy
   assert.equal(addresses(), addressesBefore)
   machine.capture('--remove')
   assert.deepEqual(stands(), before)
+})
+
+test('an init container: root with two capabilities, a root filesystem that is read-only, either kind of iptables', async () => {
+  await using net = mesh()
+  for (const kind of ['nft', 'legacy']) {
+    const machine = net.machine(kind)
+    // As the image chooses: by the names that come first.
+    const bin = net.privateFolder(`bin-${kind}`, 0)
+    for (const name of ['iptables-save', 'iptables-restore', 'ip6tables-save', 'ip6tables-restore'])
+      symlinkSync(`/usr/sbin/${name.replace('tables-', `tables-${kind}-`)}`, join(bin, name))
+    const inside = `
+      mount --make-rprivate / && mount -t tmpfs -o ro tmpfs /run && mount -o remount,bind,ro / || exit 90
+      PATH=${bin}:$PATH exec setpriv --bounding-set=-all,+net_admin,+net_raw --inh-caps=-all --no-new-privs "$0" "$@"`
+    const main = join(root, 'src/cli/main.ts')
+    const capture = (action: string) =>
+      machine.run('unshare', '--mount', 'sh', '-c', inside, process.execPath, main, 'proxy', 'capture', action)
+    const rules = () => machine.run(`iptables-${kind}-save`, '-t', 'nat')
+    capture('--apply')
+    assert.match(rules(), /-A OUTPUT -p tcp -j OUTRIGGER_OUTPUT/)
+    // Once more, as when a container of the Pod is restarted.
+    const first = rules().replaceAll(/^#.*$/gm, '')
+    capture('--apply')
+    assert.equal(rules().replaceAll(/^#.*$/gm, ''), first)
+    capture('--remove')
+    assert.doesNotMatch(rules(), /OUTRIGGER/)
+  }
+})
+
+test('a Pod without IPv6 but for loopback, or with IPv6 switched off, is captured for IPv4 alone', async () => {
+  await using net = mesh()
+  for (const [name, off] of [
+    ['single', 'eth0'],
+    ['none', 'all'],
+  ] as const) {
+    const machine = net.machine(name)
+    machine.run('sysctl', '-q', '-w', `net.ipv6.conf.${off}.disable_ipv6=1`)
+    assert.equal(machine.run('cat', '/proc/net/if_inet6').includes('eth0'), false)
+    machine.capture('--apply')
+    assert.match(machine.run('iptables-save', '-t', 'nat'), /OUTRIGGER_OUTPUT/)
+    assert.doesNotMatch(machine.run('ip6tables-save', '-t', 'nat'), /OUTRIGGER/)
+  }
 })
 
 test('the printed script does what --apply does', async () => {

@@ -32,6 +32,7 @@ export async function startControlPlane(
   workloads: readonly Machine[],
   services: readonly ServiceSpec[],
   policies: string,
+  flags: readonly string[] = [],
 ): Promise<ControlPlane> {
   const documents = join(net.folder, 'documents')
   mkdirSync(documents)
@@ -39,9 +40,8 @@ export async function startControlPlane(
   write('workloads.yaml', [...workloads.map(podOf), ...services.flatMap(serviceDocuments)].join('---\n'))
   write('policies.yaml', policies)
   const stateDir = net.privateFolder('control-plane', controlPlaneUid)
-  const process = on.outrigger(['control-plane', 'run', '-f', documents, '--state-dir', stateDir, '--host', on.v4], {
-    uid: controlPlaneUid,
-  })
+  const args = ['control-plane', 'run', '-f', documents, '--state-dir', stateDir, '--host', on.v4, ...flags]
+  const process = on.outrigger(args, { uid: controlPlaneUid })
   await process.error(/control plane up/)
   return { process, stateDir, documents, address: `${on.v4}:15012`, write }
 }
@@ -52,6 +52,7 @@ export async function startSidecar(
   control: ControlPlane,
   controlMachine: Machine,
   on: Machine,
+  env: Readonly<Record<string, string>> = {},
 ): Promise<Process> {
   on.capture('--apply')
   const token = await controlMachine
@@ -75,11 +76,13 @@ export async function startSidecar(
       '--capture',
       'redirect',
       '--health',
-      '0.0.0.0:15021',
+      '[::]:15021',
+      '--metrics',
+      '[::]:15020',
       '--log-level',
       'debug',
     ],
-    { uid: proxyUid },
+    { uid: proxyUid, env },
   )
   const ready = on.node('test/netns/tool.ts', ['await', 'http://127.0.0.1:15021/healthz/ready'])
   await Promise.race([

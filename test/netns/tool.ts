@@ -2,6 +2,7 @@
  * The applications of the namespace tests, one role a process. Servers print `ready`, then one JSON line for every
  * connection; clients print one JSON line and end.
  */
+import { createSocket } from 'node:dgram'
 import { readFileSync } from 'node:fs'
 import { createServer as createHttpServer, type IncomingHttpHeaders, request } from 'node:http'
 import { connect, createServer } from 'node:net'
@@ -23,6 +24,10 @@ const roles: Readonly<Record<string, () => void>> = {
   get: () => get(first, args[1]),
   /** tls ADDRESS PORT KEY_AND_CERTIFICATE_FILE: an HTTP request under that certificate */
   tls: () => dialTls(first, Number(second), third),
+  /** udp-echo PORT */
+  'udp-echo': () => serveUdp(Number(first)),
+  /** udp ADDRESS PORT TEXT */
+  udp: () => askUdp(first, Number(second), third),
   /** await URL: until it answers 200 */
   await: () => awaitOk(first),
 }
@@ -121,6 +126,27 @@ function dialTls(host: string, port: number, file: string): void {
   socket.on('close', () =>
     console.log(JSON.stringify({ reply, error: (socket.errored as NodeJS.ErrnoException | null)?.code })),
   )
+}
+
+function serveUdp(port: number): void {
+  const socket = createSocket('udp6')
+  socket.on('message', (message, { address, port: from }) => {
+    console.log(JSON.stringify({ from: address, received: message.toString() }))
+    socket.send(`echo:${message.toString()}`, from, address)
+  })
+  socket.bind(port, '::', () => console.log('ready'))
+}
+
+function askUdp(host: string, port: number, text: string): void {
+  const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4')
+  const late = setTimeout(() => answer(''), 2_000)
+  const answer = (reply: string): void => {
+    clearTimeout(late)
+    console.log(JSON.stringify({ reply }))
+    socket.close()
+  }
+  socket.on('message', (message) => answer(message.toString()))
+  socket.send(text, port, host)
 }
 
 function awaitOk(url: string): void {
