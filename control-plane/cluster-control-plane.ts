@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import { type Clock, systemClock } from '../src/base/clock.ts'
 import { inSystem } from '../src/base/kubernetes-names.ts'
 import { type Log, silentLog } from '../src/base/log.ts'
+import { addClusterMetrics } from './cluster-metrics.ts'
 import { readNamespaceLabels, reviewWith, rootStore, secretStore } from './cluster-stores.ts'
 import type { ControlPlaneConfig } from './config.ts'
 import { AuthoritySecret } from './identity/authority-secret.ts'
@@ -39,9 +40,14 @@ export interface ClusterControlPlaneOptions {
 export interface ClusterControlPlane extends Service<KubernetesSource> {
   readonly injector: Injector
   readonly leadership: Leadership
+  /** What is published, by name. */
+  versions(): Iterable<readonly [name: string, version: string]>
   readonly ports: { readonly stream: number; readonly admin: number; readonly webhook: number }
   stop(): Promise<void>
 }
+
+/** Streams end within this time when a replica is told to stop: its sidecars are with the others within two seconds. */
+const drainMs = 1_500
 
 /**
  * Starts one replica. Rejects with an Error that says in one line what is in the way, and leaves nothing running then. While
@@ -164,6 +170,7 @@ export async function runClusterControlPlane(options: ClusterControlPlaneOptions
         caBundle.look()
       }),
     )
+    addClusterMetrics(service.metrics, { source: service.source, injector, leadership, authoritySecret })
     log.info(`control plane up: ${replica} serves streams on ${service.stream.port}, the webhook on ${injector.port}`, {
       documents: service.source.current.documents.length,
     })
@@ -172,8 +179,12 @@ export async function runClusterControlPlane(options: ClusterControlPlaneOptions
       ...service,
       injector,
       leadership,
+      versions: () => Iterator.from(cache.names()).map((name) => [name, cache.get(name)?.version ?? ''] as const),
       ports: { stream: service.stream.port, admin: service.admin.port, webhook: injector.port },
-      stop: () => stopping.disposeAsync(),
+      stop: async () => {
+        await service.stream.drain(drainMs)
+        await stopping.disposeAsync()
+      },
     }
   } catch (error) {
     await running.disposeAsync()

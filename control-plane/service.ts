@@ -1,6 +1,7 @@
 /** What every control plane does, wherever its documents, its key and its proofs of identity come from. */
 import type { Clock } from '../src/base/clock.ts'
 import type { Log } from '../src/base/log.ts'
+import { Metrics, mountMetrics } from './admin/metrics.ts'
 import { ModelProblems } from './admin/model-problems.ts'
 import { AdminServer } from './admin/server.ts'
 import { mountStatus } from './admin/status.ts'
@@ -32,6 +33,7 @@ export interface Service<S extends Source> {
   readonly stream: StreamServer
   readonly admin: AdminServer
   readonly source: S
+  readonly metrics: Metrics
 }
 
 /**
@@ -43,6 +45,7 @@ export async function startService<S extends Source>(
   parts: ServiceParts<S>,
 ): Promise<Service<S>> {
   const { clock, log, host, adminHost, ports, authority, tokens, certificate, cache } = parts
+  const metrics = new Metrics()
   // Ports before sources: a port in use is said at once, and sidecars that come early wait on an open stream.
   const stream = running.adopt(
     await StreamServer.start({
@@ -54,6 +57,7 @@ export async function startService<S extends Source>(
       tokens,
       certificate,
       resources: cache,
+      observer: metrics,
     }),
     (it) => it.stop(),
   )
@@ -66,8 +70,9 @@ export async function startService<S extends Source>(
     model,
     cache,
     stream,
-    rootExpiresAtMs: authority.rootExpiresAtMs,
+    authority,
   })
+  mountMetrics(admin, metrics, { program: parts.program, source, model, cache, stream, authority })
   mountTraces(admin, new TraceStore(clock))
   await admin.start()
   await source.start()
@@ -79,5 +84,5 @@ export async function startService<S extends Source>(
   }
   publish()
   running.use(source.subscribe(publish))
-  return { stream, admin, source }
+  return { stream, admin, source, metrics }
 }

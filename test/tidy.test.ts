@@ -4,6 +4,7 @@ import { describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { arrowProblems, cycles, missingImports, type Problems, sidecarProblems, unusedFiles } from './tidy/arrows.ts'
 import {
+  controlPlaneMetricProblems,
   engineProblems,
   environmentProblems,
   errorProblems,
@@ -180,6 +181,20 @@ const checks: readonly Check[] = [
         /no row for the metric outrigger_circuit_state/,
       ],
       [plus('src/telemetry/README.md', '| `outrigger_gone_total` | | |'), /no metric outrigger_gone_total/],
+    ],
+  },
+  {
+    that: 'control-plane/README.md has every metric of a control plane',
+    find: controlPlaneMetricProblems,
+    faults: [
+      [
+        minus('control-plane/README.md', '| `outrigger_control_plane_leader` |'),
+        /begins: \| `outrigger_control_plane_leader` \|/,
+      ],
+      [
+        plus('control-plane/README.md', '| `outrigger_control_plane_gone_total` | | |'),
+        /no such line.*outrigger_control_plane_gone_total/,
+      ],
     ],
   },
   {

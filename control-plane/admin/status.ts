@@ -1,4 +1,5 @@
 import { formatProblem } from '../../src/api/documents/format-problem.ts'
+import type { Authority } from '../identity/authority.ts'
 import type { SnapshotCache } from '../snapshot/snapshot-cache.ts'
 import type { HeldProblem, Source } from '../sources/source.ts'
 import type { StreamServer } from '../stream/server.ts'
@@ -50,7 +51,7 @@ export interface StatusOptions {
   readonly model: ModelProblems
   readonly cache: SnapshotCache
   readonly stream: StreamServer
-  readonly rootExpiresAtMs: number
+  readonly authority: Authority
 }
 
 /** Mounts `GET /healthz` (200 once all sources were read and nothing keeps them from being published, else 503) and `GET /status`. */
@@ -73,14 +74,14 @@ export function mountStatus(admin: AdminServer, options: StatusOptions): void {
   admin.route('GET', '/status', (_request, response) => json(response, statusOf(options)))
 }
 
-function statusOf({ program, sources, model, cache, stream, rootExpiresAtMs }: StatusOptions): ControlPlaneStatus {
+function statusOf({ program, sources, model, cache, stream, authority }: StatusOptions): ControlPlaneStatus {
   return {
     program,
     revision: Number(cache.revision),
     synced: cache.synced,
     blocked: blockedOf(sources),
     trustDomain: cache.settings.trustDomain,
-    rootExpiresAt: rootExpiresAtMs,
+    rootExpiresAt: authority.rootExpiresAtMs,
     sources: [
       ...sources.map(({ name, current }) => sourceStatus(name, current.documents.length, current.problems)),
       sourceStatus('model', 0, model.current),

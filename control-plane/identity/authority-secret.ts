@@ -74,7 +74,8 @@ export class AuthoritySecret {
     ]
     if (source !== undefined)
       this.#watching.push(source.watch((secret) => this.#queue(() => this.#heardSource(secret))))
-    this.#timer = clock.every(lookMs, () => this.#queue(() => this.#look()))
+    const everyMs = Math.max(1_000, Math.min(lookMs, options.announceMs))
+    this.#timer = clock.every(everyMs, () => this.#queue(() => this.#look()))
   }
 
   /** Reads it, or makes it. Throws an Error that names the remedy when there is none and none may be made. */

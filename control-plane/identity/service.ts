@@ -25,6 +25,8 @@ export interface IdentityServiceOptions {
 
 /** `Identity.SignCertificate`: a join token, or the certificate that is to be renewed, becomes a certificate. */
 export class IdentityService {
+  /** Certificates by what proved the identity, since the start: `token`, `certificate`. */
+  readonly issued = new Map<string, number>()
   /** Refusals by cause since the start, for status: `expired`, `wrong-audience`, `wrong-key`, `malformed`, `no-proof`, ... */
   readonly refusals = new Map<string, number>()
   readonly #options: IdentityServiceOptions
@@ -52,6 +54,7 @@ export class IdentityService {
       throw new SigningRequestError(`the request has ${csr.length} bytes, at most ${requestBytesMax}`)
     const { id, by } = await this.#prove(call.metadata, this.#options.proofOf(call))
     const issued = await authority.signRequest(csr, id)
+    this.issued.set(by, (this.issued.get(by) ?? 0) + 1)
     this.#log.info(`certificate issued to ${issued.spiffeId}`, {
       'client.address': call.getPeer(),
       proof: by,

@@ -12,7 +12,7 @@ import {
 } from '@grpc/grpc-js'
 import type { AcksRequest, AcksResponse, ClientMessage, ServerMessage } from '../../src/api/gen/outrigger_pb.ts'
 import { acksMethod, signCertificateMethod, watchMethod } from '../../src/api/services.ts'
-import type { Clock, Timer } from '../../src/base/clock.ts'
+import { type Clock, sleep, type Timer } from '../../src/base/clock.ts'
 import type { Log } from '../../src/base/log.ts'
 import { controlPlaneWorkload, parseSpiffeId } from '../../src/base/spiffe.ts'
 import type { Authority } from '../identity/authority.ts'
@@ -26,7 +26,7 @@ import { Admission, peerOf } from './admission.ts'
 import { DeltaMessages } from './delta-messages.ts'
 import { listen } from './listen.ts'
 import type { Resources } from './resources.ts'
-import { Session } from './session.ts'
+import { Session, type StreamObserver } from './session.ts'
 import { Sidecars } from './sidecars.ts'
 
 export interface StreamServerOptions {
@@ -39,6 +39,7 @@ export interface StreamServerOptions {
   readonly tokens: TokenChecker
   readonly certificate: ServerCertificate
   readonly resources: Resources
+  readonly observer?: StreamObserver
 }
 
 // One edit changes many resources; a rollout changes endpoints for minutes.
@@ -151,6 +152,19 @@ export class StreamServer {
     return typeof address === 'object' && address !== null ? address.port : 0
   }
 
+  /**
+   * Ends the streams one after the other within `ms` and takes no new ones: the other replicas get the sidecars of this one
+   * spread over that time.
+   */
+  async drain(ms: number): Promise<void> {
+    this.#door.close()
+    const { clock } = this.#options
+    const sessions = [...this.sidecars.sessions()]
+    for (const [at, session] of sessions.entries())
+      clock.after((ms * (at + clock.random())) / sessions.length, () => session.leave())
+    if (sessions.length > 0) await sleep(clock, ms)
+  }
+
   async stop(): Promise<void> {
     this.#ticking.cancel()
     this.#publishing.cancel()
@@ -209,6 +223,7 @@ export class StreamServer {
       identityExpiresAtMs: proof.expiresAtMs,
       send: (message) => void call.write(message),
       deltas: this.#deltas,
+      observer: this.#options.observer,
       fail: (code, details) => void call.emit('error', { code, details }),
     })
     this.sidecars.add(session)

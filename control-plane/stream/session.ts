@@ -28,10 +28,20 @@ export interface SessionOptions {
   /** When that proof ends, Unix milliseconds. */
   readonly identityExpiresAtMs: number
   readonly send: (message: ServerMessage) => void
+  /** Hears what is sent and answered, for metrics. */
+  readonly observer?: StreamObserver | undefined
   /** Those of all streams together. */
   readonly deltas?: DeltaMessages
   /** Ends the stream. */
   readonly fail: (code: status, details: string) => void
+}
+
+/** Counts what happens on all streams. */
+export interface StreamObserver {
+  /** A delta was sent with so many bytes of resources. */
+  pushed(bytes: number): void
+  /** It was answered after so many milliseconds. */
+  answered(ms: number, isRejected: boolean): void
 }
 
 export const sessionLimits = {
@@ -177,6 +187,11 @@ export class Session {
     this.#options.send(serverMessage({ case: 'ping', value: create(PingSchema, { id: this.#pings }) }))
   }
 
+  /** This control plane stops: the sidecar finds another replica. */
+  leave(): void {
+    this.#fail(status.UNAVAILABLE, 'this replica of the control plane is stopping: connect to another one')
+  }
+
   /** The stream is over, whoever ended it. */
   ended(): void {
     this.#ended = true
@@ -283,6 +298,7 @@ export class Session {
       this.#fail(status.INVALID_ARGUMENT, 'an answer to a delta that is not open')
       return
     }
+    this.#options.observer?.answered(this.#options.clock.now() - this.#inFlight.sentAt, rejections.length > 0)
     this.#ackedRevision = this.#inFlight.revision
     this.#inFlight = undefined
     this.#opened?.plan.answered()
@@ -324,6 +340,7 @@ export class Session {
     const nonce = `${revision}.${this.#sent.times}`
     this.#inFlight = { nonce, revision, sentAt: clock.now() }
     send(this.#deltas.delta({ nonce, revision, ...next }))
+    this.#options.observer?.pushed(next.upserts.reduce((sum, { length }) => sum + length, 0))
   }
 
   #fail(code: status, details: string): void {

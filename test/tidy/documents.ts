@@ -1,5 +1,6 @@
 /** What the READMEs must say, held against the code. A missing row is given as the line to write. */
 import { parseAllDocuments } from 'yaml'
+import { controlPlaneMetrics } from '../../control-plane/admin/metrics.ts'
 import { errorCodes } from '../../src/base/errors.ts'
 import { http1Limits } from '../../src/http1/limits.ts'
 import { proxyFlags } from '../../src/options.ts'
@@ -81,6 +82,20 @@ export function environmentProblems(tree: Tree): Problems {
   }
   for (const script of ['src/cli/outrigger', 'src/cli/outrigger-node']) look(script, tree.text(script), shellReads)
   return [...new Set(problems)]
+}
+
+/** control-plane/README.md has each metric of a control plane with its labels. */
+export function controlPlaneMetricProblems(tree: Tree): Problems {
+  const rows = Object.entries<{ readonly labels: readonly string[] }>(controlPlaneMetrics).map(([name, { labels }]) =>
+    row([`\`${name}\``, labels.map((label) => `\`${label}\``).join(', ')]),
+  )
+  return rowProblems(
+    tree,
+    'control-plane/README.md',
+    'metrics (control-plane/admin/metrics.ts)',
+    rows.map((text) => text.replace(/\|\s+\|$/, '| |')),
+    /^\| `outrigger_control_plane_/,
+  )
 }
 
 /** src/telemetry/README.md has each metric with its labels' names. */
