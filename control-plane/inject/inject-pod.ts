@@ -156,12 +156,15 @@ function keepProbes(containers: readonly Container[]): RewrittenProbes {
   return { containers, probes: {} }
 }
 
+/** The Pod itself, and the cloud's metadata, to which no proxy leads. */
+const notByProxy = 'localhost,127.0.0.1,::1,169.254.169.254,metadata.google.internal'
+
 /** Without redirection the application is told where the mesh is, in the way that most HTTP clients know. */
 const explicitProxy = [
   { name: 'HTTP_PROXY', value: 'http://127.0.0.1:15001' },
   { name: 'http_proxy', value: 'http://127.0.0.1:15001' },
-  { name: 'NO_PROXY', value: 'localhost,127.0.0.1,::1' },
-  { name: 'no_proxy', value: 'localhost,127.0.0.1,::1' },
+  { name: 'NO_PROXY', value: notByProxy },
+  { name: 'no_proxy', value: notByProxy },
 ]
 
 /** Marks that tools rely on; what the user wrote wins. */

@@ -152,7 +152,7 @@ describe('a Pod', { timeout: 120_000 }, () => {
         const found = backends.services.flatMap(({ backends: ports }) => ports.flatMap((port) => port.endpoints))
         return found.find(({ endpoint }) => endpoint.startsWith(`${pod.address}:`))?.ready
       }
-      for (let tries = 0; ((await ready()) ?? false) !== wanted; tries++) {
+      for (let tries = 0; (await ready()) !== wanted; tries++) {
         assert.ok(tries < 500, `the client hears that ${pod.name} is ${wanted ? 'ready' : 'ending'}`)
         await new Promise((resolve) => setTimeout(resolve, 10))
       }
