@@ -153,10 +153,7 @@ const spec = z
       .max(httpRouteLimits.rules)
       .default([{ matches: [{ path: { type: 'PathPrefix', value: '/' } }] }])
       .describe('The rule whose match is most specific decides; a request that none matches gets 404.'),
-    useDefaultGateways: z
-      .enum(['All', 'None'])
-      .optional()
-      .describe('For Gateways; a mesh has none, so it says nothing here.'),
+    useDefaultGateways: z.enum(['All', 'None']).optional().describe('Of Gateways; ignored for a Service parent.'),
   })
   .check(
     crossField<{ rules: { name?: string | undefined; matches: unknown[] }[] }>(['rules'], ({ rules }, report) => {
