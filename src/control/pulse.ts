@@ -19,9 +19,9 @@ const awaited = new Map<string, (session: ClientHttp2Session) => void>()
 let streams = 0
 
 /**
- * Asks the other end of a stream every second whether it is there, by a PING frame, which costs it some 20 microseconds and
- * none of its JavaScript. Silence is a suspicion and no more: who is only slow gets no reconnecting crowd on top, so
- * nothing is ended here. (gRPC's own keepalive ends the connection, and is therefore given 12 s.)
+ * Asks the other end of a stream every second whether it is there, by a PING frame, which costs it some 50 microseconds (measured over
+ * TLS: 5 % of a core for 1,000 sidecars) and no message of ours. Silence is a suspicion and no more: who is only slow gets
+ * no reconnecting crowd on top, so nothing is ended here. (gRPC's own keepalive ends the connection, and has 12 s.)
  */
 export class Pulse implements Disposable {
   readonly id = String(++streams)
