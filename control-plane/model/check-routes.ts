@@ -8,7 +8,7 @@ import { dangling } from './dangling.ts'
 import { objectKey } from './document-key.ts'
 import { resolveExtension } from './extension-ref.ts'
 import type { MeshModel } from './mesh-model.ts'
-import { declaredProtocol } from './protocol.ts'
+import { servicePortProtocol } from './opaque-ports.ts'
 import { redirectCycles } from './redirect-cycle.ts'
 import { meshPorts, portList } from './service-ports.ts'
 
@@ -114,7 +114,7 @@ function missingParentPort(
 function checkProtocol(route: Route, path: Path, service: DocumentOf<'Service'>, port: number): Problem[] {
   const meant = meshPorts(service).filter((p) => port === 0 || p.port === port)
   const opaque = meant.filter((p) => {
-    const protocol = declaredProtocol(p.appProtocol, p.name)
+    const protocol = servicePortProtocol(service, p)
     return protocol === Protocol.TCP || protocol === Protocol.TLS
   })
   if (opaque.length === 0 || opaque.length < meant.length) return []

@@ -43,6 +43,7 @@ export function meshModel(index: IndexedDocuments, before?: MeshModel): MeshMode
   const workloads = derive(index, endpoints.value, known?.workloads, indexWorkloads, (now, old) => ({
     ...now,
     ports: shareValues(now.ports, old.ports, (a, b) => sameItems(a, b, sameFields)),
+    opaque: shareValues(now.opaque, old.opaque, sameItems),
   }))
   const routes = derive(index, undefined, known?.routes, routesByService, (now, old) =>
     shareValues(now, old, (a, b) => sameItems(a, b, sameFields)),

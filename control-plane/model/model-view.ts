@@ -12,6 +12,9 @@ export interface ModelView {
   readonly endpoints: Lookup<string, readonly ModelEndpoint[]>
   readonly faults: Lookup<string, readonly DocumentOf<'FaultInjection'>[]>
   readonly backendPolicies: { readonly inForce: Lookup<string, DocumentOf<'BackendPolicy'>> }
-  readonly workloads: { readonly ports: Lookup<string, readonly WorkloadPort[]> }
+  readonly workloads: {
+    readonly ports: Lookup<string, readonly WorkloadPort[]>
+    readonly opaque: Lookup<string, readonly number[]>
+  }
   readonly guards: Lookup<DocumentOf<'Pod'>, readonly DocumentOf<'AuthorizationPolicy'>[]>
 }

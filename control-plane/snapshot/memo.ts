@@ -87,7 +87,7 @@ function view(model: MeshModel, reads: Map<Table, Map<unknown, unknown>>): Model
     endpoints: watched(tables.endpoints),
     faults: watched(tables.faults),
     backendPolicies: { inForce: watched(tables.backendPolicies) },
-    workloads: { ports: watched(tables.ports) },
+    workloads: { ports: watched(tables.ports), opaque: watched(tables.opaque) },
     guards: watched(tables.guards),
   }
 }
@@ -98,6 +98,7 @@ const tables = {
   faults: (model: MeshModel) => model.faults,
   backendPolicies: (model: MeshModel) => model.backendPolicies.inForce,
   ports: (model: MeshModel) => model.workloads.ports,
+  opaque: (model: MeshModel) => model.workloads.opaque,
   guards: (model: MeshModel) => model.guards,
 }
 

@@ -1,11 +1,11 @@
 import { isIP } from 'node:net'
 import { create } from '@bufbuild/protobuf'
 import type { DocumentOf } from '../../src/api/documents/document.ts'
-import { type Rule, type Service, ServiceSchema } from '../../src/api/gen/outrigger_pb.ts'
+import { Protocol, type Rule, type Service, ServiceSchema } from '../../src/api/gen/outrigger_pb.ts'
 import type { AttachedRoute } from '../model/attachment.ts'
 import { objectKey } from '../model/document-key.ts'
 import type { ModelView } from '../model/model-view.ts'
-import { declaredProtocol } from '../model/protocol.ts'
+import { servicePortProtocol } from '../model/opaque-ports.ts'
 import { meshPorts } from '../model/service-ports.ts'
 import { backendPolicy } from './backend-policy.ts'
 import { fault } from './fault.ts'
@@ -15,14 +15,15 @@ import { defaultRule, routeRule } from './rule.ts'
 export function serviceResource(model: ModelView, service: DocumentOf<'Service'>): Service {
   const key = objectKey(service)
   const policy = model.backendPolicies.inForce.get(key)
+  const opaque = model.workloads.opaque.get(key) ?? []
   return create(ServiceSchema, {
     namespace: service.namespace,
     name: service.name,
     vips: serviceVips(service),
-    ports: meshPorts(service).map(({ port, name = '', appProtocol }) => ({
-      port,
-      name,
-      protocol: declaredProtocol(appProtocol, name),
+    ports: meshPorts(service).map((one) => ({
+      port: one.port,
+      name: one.name ?? '',
+      protocol: opaque.includes(one.port) ? Protocol.TCP : servicePortProtocol(service, one),
     })),
     rules: rules(model, service, policy?.value.spec.mode === 'Enforce' ? policy : undefined),
     ...(policy !== undefined && { policy: backendPolicy(policy) }),

@@ -31,7 +31,7 @@ export function workloadResource(model: ModelView, pod: DocumentOf<'Pod'>): Work
     ports: (model.workloads.ports.get(documentKey(pod)) ?? []).map(({ port, protocol, service }) => ({
       port,
       protocol,
-      service: objectKey(service),
+      service: service === undefined ? '' : objectKey(service),
     })),
   })
 }

@@ -6,6 +6,7 @@ import { type BackendReference, resolveBackend } from '../model/backend-ref.ts'
 import type { DocumentIndex } from '../model/document-index.ts'
 import { objectKey } from '../model/document-key.ts'
 import { resolveExtension } from '../model/extension-ref.ts'
+import { servicePortProtocol } from '../model/opaque-ports.ts'
 import { declaredProtocol } from '../model/protocol.ts'
 import { meshPorts, portList } from '../model/service-ports.ts'
 import { type Statement, statement } from './condition.ts'
@@ -69,7 +70,7 @@ function acceptance(index: DocumentIndex, route: Route, ref: ParentRef): Stateme
     return notAccepted(`${named} has no TCP port ${wanted}; its ports: ${portList(service)}`)
   }
   const meant = meshPorts(service).filter(({ port }) => attachment.port === 0 || port === attachment.port)
-  if (meant.length > 0 && meant.every(({ appProtocol, name }) => isOpaque(declaredProtocol(appProtocol, name)))) {
+  if (meant.length > 0 && meant.every((port) => isOpaque(servicePortProtocol(service, port)))) {
     return notAccepted(`${named} declares what the route is for as opaque: the route never sees its requests`)
   }
   const holdsFor =
