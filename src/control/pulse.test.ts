@@ -10,7 +10,7 @@ import { Pulse, streamHeader } from './pulse.ts'
 /** A server of HTTP/2 behind a wire that the test can cut and mend. */
 async function setUp(test: TestContext) {
   const server = http2.createServer()
-  server.on('stream', (stream) => stream.respond({ ':status': 200 }))
+  server.on('stream', (stream) => (stream as http2.ServerHttp2Stream).respond({ ':status': 200 }))
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const sockets: net.Socket[] = []
