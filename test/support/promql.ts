@@ -1,5 +1,6 @@
 /** What a PromQL expression asks for, held against the series that sidecars and control planes have. */
 import { parser } from '@prometheus-io/lezer-promql'
+import { controlPlaneMetrics } from '../../control-plane/admin/metrics.ts'
 import { metricList } from '../../src/telemetry/metrics.ts'
 import type { MetricSpec } from '../../src/telemetry/series.ts'
 
@@ -10,18 +11,24 @@ type SyntaxNode = Tree['topNode']
 const targetLabels = ['namespace', 'pod', 'job', 'instance']
 
 /** Labels of every series, by its name as a query has it. */
-const known: ReadonlyMap<string, readonly string[]> = new Map(
-  (Object.values(metricList) as readonly MetricSpec[]).flatMap(({ name, type, labels }) => {
-    const all = [...labels, ...targetLabels]
-    return type === 'histogram'
-      ? [
-          [`${name}_bucket`, [...all, 'le']],
-          [`${name}_sum`, all],
-          [`${name}_count`, all],
-        ]
-      : [[name, all]]
-  }),
-)
+const known: ReadonlyMap<string, readonly string[]> = new Map([
+  ...(Object.values(metricList) as readonly MetricSpec[]).flatMap(({ name, type, labels }) =>
+    seriesNames(name, labels, type === 'histogram'),
+  ),
+  ...Object.entries(controlPlaneMetrics).flatMap(([name, { labels }]) =>
+    seriesNames(name, labels, name.endsWith('_duration_seconds')),
+  ),
+])
+
+function seriesNames(name: string, own: readonly string[], isHistogram: boolean): [string, readonly string[]][] {
+  const labels = [...own, ...targetLabels]
+  if (!isHistogram) return [[name, labels]]
+  return [
+    [`${name}_bucket`, [...labels, 'le']],
+    [`${name}_sum`, labels],
+    [`${name}_count`, labels],
+  ]
+}
 
 export interface Series {
   readonly name: string
