@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
-import { setImmediate } from 'node:timers/promises'
 import { z } from 'zod'
 import type { Problem } from '../../src/api/documents/problem.ts'
 import type { Clock } from '../../src/base/clock.ts'
@@ -88,7 +87,7 @@ export class LastGoodStore {
   save(folders: ReadonlyMap<string, GoodFolder>): void {
     this.#pending = folders
     // Later: to make one text of everything takes its time, and whoever waits for the change comes first.
-    this.#writing ??= setImmediate()
+    this.#writing ??= new Promise<void>((resolve) => setImmediate(resolve))
       .then(() => this.#write())
       .finally(() => {
         this.#writing = undefined

@@ -21,6 +21,34 @@ export const goals: readonly Goal[] = [
   { cell: 'outrigger-memory', to: 'toEnvoy', atMost: 1.5, says: 'RSS at 1,000 requests/s, to Envoy' },
 ]
 
+/** What one control plane on one CPU promises to a thousand sidecars, in the units that stand in `says`. */
+export interface ControlPlaneGoal {
+  readonly figure: 'changeP99Ms' | 'memoryKbPerSidecar' | 'cutSeconds' | 'restartSeconds'
+  readonly says: string
+  readonly atMost: number
+}
+
+export const controlPlaneGoals: readonly ControlPlaneGoal[] = [
+  { figure: 'changeP99Ms', atMost: 250, says: 'ms from a change of policy to the last acknowledgement, p99' },
+  { figure: 'memoryKbPerSidecar', atMost: 200, says: 'KB of the control plane for each connected sidecar' },
+  { figure: 'cutSeconds', atMost: 10, says: 's until all are in sync after all connections were cut' },
+  { figure: 'restartSeconds', atMost: 10, says: 's until all are in sync after the control plane was killed' },
+]
+
+export interface ControlPlaneVerdict {
+  readonly goal: ControlPlaneGoal
+  readonly value: number
+  readonly met: boolean
+}
+
+export function judgeControlPlane(values: Readonly<Record<ControlPlaneGoal['figure'], number>>): ControlPlaneVerdict[] {
+  return controlPlaneGoals.map((goal) => ({
+    goal,
+    value: values[goal.figure],
+    met: values[goal.figure] <= goal.atMost,
+  }))
+}
+
 export interface Verdict {
   readonly goal: Goal
   readonly value: number

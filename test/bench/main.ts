@@ -3,13 +3,14 @@
  * Protocol and what makes a cell void: README.md.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { cpus, release, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { systemClock } from '../../src/base/clock.ts'
 import { build } from '../build.ts'
 import type { Bench, Cell } from './cell.ts'
 import { writeCertificates } from './certificates.ts'
+import { controlPlane } from './control-plane/main.ts'
 import { BenchFailure } from './failure.ts'
 import { judge } from './goals.ts'
 import { startBackend, startSink } from './helpers.ts'
@@ -21,14 +22,16 @@ import { port } from './ports.ts'
 import { Processes, requireFreePorts } from './processes.ts'
 import { type Results, type Summary, summarize } from './summary.ts'
 import { table } from './table.ts'
-import { findTools, twoCpus, versions } from './tools.ts'
+import { findTools, machine, twoCpus, versions } from './tools.ts'
 
 const everyCell: readonly Cell[] = inGroups([direct, ...outrigger, ...peers])
 
 // Until the end is reached this run has failed, however it ends.
 process.exitCode = 1
 try {
-  process.exitCode = await main(readOptions(process.argv.slice(2)))
+  const [first, ...rest] = process.argv.slice(2)
+  process.exitCode =
+    first === 'control-plane' ? await controlPlane(rest) : await main(readOptions(process.argv.slice(2)))
 } catch (error) {
   if (!(error instanceof BenchFailure)) throw error
   process.stderr.write(`bench: ${error.message}\n`)
@@ -105,9 +108,16 @@ function report(cells: readonly Cell[], results: Results, options: Options, tool
   const verdicts = judge(summaries)
   process.stdout.write(table(summaries, verdicts, options))
   if (options.json !== undefined) {
-    const machine = { cpu: cpus()[0]?.model ?? 'unknown', cpus: cpus().length, kernel: release() }
     const date = new Date(systemClock.wall()).toISOString()
-    const document = { date, machine, tools, options, summaries, verdicts, rounds: Object.fromEntries(results) }
+    const document = {
+      date,
+      machine: machine(),
+      tools,
+      options,
+      summaries,
+      verdicts,
+      rounds: Object.fromEntries(results),
+    }
     writeFileSync(options.json, `${JSON.stringify(document, undefined, 2)}\n`)
   }
   const isVoid = summaries.some((summary: Summary) => summary.void.length > 0)

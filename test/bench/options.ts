@@ -15,6 +15,7 @@ export interface Options {
 }
 
 export const usage = `Usage: npm run bench -- [OPTIONS]
+       npm run bench -- control-plane [OPTIONS]   (its own --help)
 
 Compares Outrigger with Envoy, HAProxy, nginx, http-proxy-3 and fast-proxy on this machine.
 The protocol stands in test/bench/README.md. Exit code 1: something is missing, or a cell is void.
@@ -69,7 +70,8 @@ function parse(args: readonly string[]) {
   }
 }
 
-function whole(flag: string, text: string, min: number): number {
+/** Throws a BenchFailure that names the flag. */
+export function whole(flag: string, text: string, min: number): number {
   const value = Number(text)
   if (!Number.isInteger(value) || value < min) {
     throw new BenchFailure(`--${flag} takes a whole number from ${min} up, not '${text}'`)

@@ -9,6 +9,8 @@ import type { Tools } from './tools.ts'
 export interface Started {
   readonly name: string
   readonly pid: number
+  /** Resolves when it is gone. */
+  readonly gone: Promise<void>
   /** SIGTERM, then SIGKILL after 5 s; resolves when it is gone. */
   stop(): Promise<void>
   /** Why it is not running any more; undefined while it runs. */
@@ -25,12 +27,12 @@ const stopMs = 5_000
 
 export class Processes {
   readonly #clock: Clock
-  readonly #tools: Tools
+  readonly #tools: Pick<Tools, 'taskset'>
   /** In the order of their start. */
   readonly #running = new Set<Started>()
   #lasting: readonly Started[] = []
 
-  constructor(clock: Clock, tools: Tools) {
+  constructor(clock: Clock, tools: Pick<Tools, 'taskset'>) {
     this.#clock = clock
     this.#tools = tools
   }
@@ -63,6 +65,7 @@ export class Processes {
     const started: Started = {
       name,
       pid: child.pid ?? 0,
+      gone,
       ended: () => end,
       stop: async () => {
         await this.#stop(child, gone)
@@ -81,7 +84,9 @@ export class Processes {
     withinMs = 20_000,
   ): Promise<string> {
     const until = this.#clock.now() + withinMs
-    for (let last = 'no answer'; ; await sleep(this.#clock, 50)) {
+    // A clock's timer does not keep this process alive: the end of the last child would end it, in silence.
+    const pause = (): Promise<void> => Promise.race([sleep(this.#clock, 50), ...by.map(({ gone }) => gone)])
+    for (let last = 'no answer'; ; await pause()) {
       for (const started of by) {
         const end = started.ended()
         if (end !== undefined) throw new BenchFailure(end)

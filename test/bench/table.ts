@@ -1,6 +1,6 @@
 import { styleText } from 'node:util'
 import type { Group } from './cell.ts'
-import type { Verdict } from './goals.ts'
+import type { ControlPlaneVerdict, Verdict } from './goals.ts'
 import { pacedPerSecond } from './measure.ts'
 import type { Options } from './options.ts'
 import type { Spread, Summary } from './summary.ts'
@@ -64,14 +64,15 @@ function figure(value: Spread | undefined, digits: number, factor: number): stri
   return `${text(value.median)} (${text(value.min)}-${text(value.max)})`
 }
 
-function verdictLine({ goal, value, met }: Verdict): string {
-  const bound = goal.atLeast === undefined ? `at most ${goal.atMost}` : `at least ${goal.atLeast}`
+/** One goal, and whether it is met. */
+export function verdictLine({ goal, value, met }: Verdict | ControlPlaneVerdict): string {
+  const bound = 'atLeast' in goal ? `at least ${goal.atLeast}` : `at most ${goal.atMost}`
   const line = `  ${met ? 'met   ' : 'MISSED'} ${value.toFixed(2)} (${bound}): ${goal.says}`
   return styleText(met ? 'green' : 'red', line)
 }
 
 /** Numbers to the right, names and remarks to the left. */
-function align(rows: readonly string[][]): string[] {
+export function align(rows: readonly string[][]): string[] {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
   return rows.map((row) =>
     row

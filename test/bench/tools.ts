@@ -4,7 +4,7 @@
  */
 import { execFileSync } from 'node:child_process'
 import { accessSync, constants, readFileSync, statSync } from 'node:fs'
-import { homedir } from 'node:os'
+import { cpus, homedir, release } from 'node:os'
 import path from 'node:path'
 import { BenchFailure } from './failure.ts'
 
@@ -28,6 +28,18 @@ const install: Record<ToolName, string> = {
   nginx: 'apt-get install nginx-light',
   wrk: 'apt-get install wrk',
   taskset: 'apt-get install util-linux',
+}
+
+/** Absolute path of taskset, or a BenchFailure with the remedy. */
+export function findTaskset(): Pick<Tools, 'taskset'> {
+  const taskset = onPath('taskset')
+  if (taskset === undefined) throw new BenchFailure(`taskset is missing: ${install.taskset}`)
+  return { taskset }
+}
+
+/** What the figures were measured on. */
+export function machine(): { readonly cpu: string; readonly cpus: number; readonly kernel: string } {
+  return { cpu: cpus()[0]?.model ?? 'unknown', cpus: cpus().length, kernel: release() }
 }
 
 /** Absolute path of each tool, or a BenchFailure that lists every missing one with its remedy. */
