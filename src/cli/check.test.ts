@@ -331,5 +331,6 @@ test('check inject: each reason that a Pod has none', async () => {
   assert.match(down.stdout, /no replica of the control plane is ready in outrigger-system \(failurePolicy Fail: no Pod/)
   cluster.api.delete('MutatingWebhookConfiguration', '', 'outrigger-injector')
   const gone = await cluster.run('check', 'inject', file, '-n', 'shop', '-o', 'json')
-  assert.match(gone.stdout, /there is no MutatingWebhookConfiguration/)
+  const [verdict] = JSON.parse(gone.stdout) as { reasons: string[] }[]
+  assert.match(verdict?.reasons.join() ?? '', /there is no MutatingWebhookConfiguration/)
 })

@@ -14,7 +14,13 @@ test('--help names every command on one line each, with examples', () => {
   for (const command of [
     'up',
     'validate',
+    'analyze',
+    'describe',
     'explain',
+    'inject',
+    'install',
+    'uninstall',
+    'check',
     'status',
     'trace',
     'token',
@@ -27,7 +33,24 @@ test('--help names every command on one line each, with examples', () => {
   assert.match(stdout, /\nExamples:\n {2}outrigger up examples\/shop /)
 })
 
-for (const command of ['up', 'validate', 'status', 'trace', 'token', 'version', 'control-plane run', 'proxy run']) {
+for (const command of [
+  'up',
+  'validate',
+  'analyze',
+  'describe',
+  'inject',
+  'install',
+  'uninstall',
+  'check',
+  'check inject',
+  'status',
+  'trace',
+  'token',
+  'version',
+  'control-plane run',
+  'proxy run',
+  'proxy config',
+]) {
   test(`${command} --help has an example`, () => {
     const { status, stdout } = outrigger(...command.split(' '), '--help')
     assert.equal(status, 0)

@@ -6,6 +6,7 @@ const registrations: Readonly<Record<string, (program: Command) => Promise<void>
   up: async (program) => (await import('./up/register.ts')).registerUp(program),
   validate: async (program) => (await import('./validate.ts')).registerValidate(program),
   analyze: async (program) => (await import('./analyze.ts')).registerAnalyze(program),
+  describe: async (program) => (await import('./describe.ts')).registerDescribe(program),
   explain: async (program) => (await import('./explain.ts')).registerExplain(program),
   install: async (program) => (await import('./install.ts')).registerInstall(program),
   uninstall: async (program) => (await import('./uninstall.ts')).registerUninstall(program),
@@ -84,6 +85,9 @@ Examples:
   outrigger explain HTTPRoute.spec.rules.retry    what a field means
   outrigger status                                who is connected, what is in force, what was refused
   outrigger trace last                            the latest request, hop by hop, with every decision
+  outrigger install                               the control plane into the cluster of your kubeconfig
+  outrigger check                                 whether all is well there
+  outrigger describe shop/orders                  what holds for it: routes, mTLS, who may call, retries, breakers
 
 Data goes to stdout, progress to stderr. Exit codes: 0 well, 1 it did not work, 2 wrong command line.
 `

@@ -8,7 +8,7 @@ import { proxyFlags } from '../options.ts'
 export function registerProxyRun(program: Command): void {
   const proxy =
     program.commands.find((command) => command.name() === 'proxy') ??
-    program.command('proxy').description('The sidecar: run it, and capture traffic for it.')
+    program.command('proxy').description('The sidecar: run it, look into it, capture traffic for it.')
   const run = proxy
     .command('run')
     .description(

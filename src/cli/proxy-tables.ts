@@ -5,6 +5,7 @@ import type { ServiceSnapshot } from '../balance/backends.ts'
 import type { PolicyStatus } from '../control/policy-store.ts'
 import { visible } from '../telemetry/printable.ts'
 import { age } from './age.ts'
+import { backendText, enumWord, limits, matchText, type Ref, type Rule, refText } from './rule-text.ts'
 import { paint, renderTable } from './table.ts'
 
 /** What the three paths of the sidecar's admin port say. */
@@ -26,36 +27,6 @@ interface Content {
     readonly mtlsRef?: Ref
     readonly authorizations?: readonly { readonly ref?: Ref; readonly action?: string }[]
   }
-}
-
-interface Ref {
-  readonly kind?: string
-  readonly namespace?: string
-  readonly name?: string
-  readonly version?: string
-}
-
-interface Rule {
-  readonly ref?: Ref
-  readonly name?: string
-  readonly port?: number
-  readonly matches?: readonly {
-    readonly pathType?: string
-    readonly path?: string
-    readonly method?: string
-    readonly headers?: readonly { readonly name?: string; readonly value?: string }[]
-  }[]
-  readonly backends?: readonly {
-    readonly namespace?: string
-    readonly name?: string
-    readonly port?: number
-    readonly weight?: number
-    readonly invalid?: string
-  }[]
-  readonly retry?: { readonly retries?: number }
-  readonly requestTimeoutMs?: number
-  readonly backendRequestTimeoutMs?: number
-  readonly faults?: readonly { readonly ref?: Ref }[]
 }
 
 /** `wallMs`: unix milliseconds, for the end of the certificate. */
@@ -167,36 +138,6 @@ function routes({ config }: SidecarView): string {
   )
 }
 
-function matchText({ matches = [] }: Rule): string {
-  const texts = matches.map(({ pathType, path = '', method = '', headers = [] }) => {
-    const word = { STRING_MATCH_TYPE_EXACT: '= ', STRING_MATCH_TYPE_REGEX: '~ ' }[pathType ?? ''] ?? ''
-    const where = path === '' || (path === '/' && word === '') ? 'any path' : `${word}${path}${word === '' ? '*' : ''}`
-    const heads = headers.map(({ name, value }) => `${name}: ${value}`)
-    return [method, where, ...heads].filter((part) => part !== '').join(' ')
-  })
-  return visible(texts.join(' | ') || 'any path', 200)
-}
-
-function backendText({ backends = [] }: Rule): string {
-  if (backends.length === 0) return 'nothing'
-  const total = backends.reduce((sum, { weight = 0 }) => sum + weight, 0)
-  return backends
-    .map(({ namespace, name, port, weight = 0, invalid = '' }) => {
-      const share = backends.length === 1 || total === 0 ? '' : ` ${Math.round((weight * 100) / total)} %`
-      return `${namespace}/${name}${port === undefined ? '' : `:${port}`}${share}${invalid === '' ? '' : ' (500: cannot be used)'}`
-    })
-    .join(', ')
-}
-
-function limits({ requestTimeoutMs = 0, backendRequestTimeoutMs = 0, retry, faults = [] }: Rule): string {
-  const parts: string[] = []
-  if (requestTimeoutMs > 0) parts.push(`request ${requestTimeoutMs} ms`)
-  if (backendRequestTimeoutMs > 0) parts.push(`try ${backendRequestTimeoutMs} ms`)
-  if (retry !== undefined) parts.push(`${retry.retries ?? 0} retries`)
-  for (const { ref } of faults) parts.push(`fault ${ref?.name ?? ''}`)
-  return parts.join(', ') || '-'
-}
-
 function endpoints({ backends }: SidecarView): string {
   const rows = backends.services.flatMap(({ service, backends: ports }) =>
     ports.flatMap(({ port, endpoints: list }) =>
@@ -253,13 +194,4 @@ function section(title: string, body: string): string {
 
 function contentOf(content: JsonValue | undefined): Content {
   return (content ?? {}) as Content
-}
-
-function refText(ref: Ref | undefined, withKind = true): string {
-  const name = `${ref?.namespace ?? ''}/${ref?.name ?? ''}@${ref?.version ?? ''}`
-  return withKind ? `${ref?.kind ?? ''}/${name}` : name
-}
-
-function enumWord(word: string | undefined, prefix: string): string {
-  return word === undefined ? '' : word.startsWith(prefix) ? word.slice(prefix.length) : word
 }
