@@ -53,13 +53,16 @@ export class Cluster implements AsyncDisposable {
   }
 
   /** Server-side, as the owner of every field; `namespace` is for documents that name none. */
-  async apply(documents: Documents, namespace = 'default'): Promise<void> {
-    const args = ['apply', '--server-side', '--force-conflicts', '--namespace', namespace, '--filename', '-']
+  async apply(documents: Documents, namespace?: string): Promise<void> {
+    // kubectl refuses documents of another namespace than the one it is told.
+    const inside = namespace === undefined ? [] : ['--namespace', namespace]
+    const args = ['apply', '--server-side', '--force-conflicts', ...inside, '--filename', '-']
     await this.kubectl(args, { stdin: text(documents) })
   }
 
-  async delete(documents: Documents, namespace = 'default'): Promise<void> {
-    await this.kubectl(['delete', '--ignore-not-found', '--namespace', namespace, '--filename', '-'], {
+  async delete(documents: Documents, namespace?: string): Promise<void> {
+    const inside = namespace === undefined ? [] : ['--namespace', namespace]
+    await this.kubectl(['delete', '--ignore-not-found', ...inside, '--filename', '-'], {
       stdin: text(documents),
       timeoutMs: 120_000,
     })

@@ -193,5 +193,7 @@ function namedPrograms(tree: Tree, module: Module): string[] {
 /** Programs that the Pods of a document start. */
 function startedBy(tree: Tree, file: string): string[] {
   const folder = file.slice(0, file.lastIndexOf('/'))
-  return [...tree.text(file).matchAll(/command: \[.*?([\w./-]+\.ts)\b/g)].map((match) => `${folder}/${match[1]}`)
+  // In a cluster the programs of the shop come in by a ConfigMap.
+  const programs = folder === 'examples/kubernetes' ? 'examples/shop' : folder
+  return [...tree.text(file).matchAll(/command: \[.*?([\w./-]+\.ts)\b/g)].map((match) => `${programs}/${match[1]}`)
 }
