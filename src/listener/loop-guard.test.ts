@@ -59,7 +59,10 @@ for (const [name, socket, destination, expected] of rows) {
   })
 }
 
-for (const host of ['127.0.0.1', '::1']) {
+for (const [host, dialled] of [
+  ['127.0.0.1', '127.0.0.1'],
+  ['::1', '0:0:0:0:0:0:0:1'],
+] as const) {
   test(`own-socket: a connection that we dialled ourselves (${host}), even before we know that it is connected`, async () => {
     const guard = new LoopGuard([])
     const server = createServer().listen(0, host)
@@ -67,10 +70,10 @@ for (const host of ['127.0.0.1', '::1']) {
     const { port } = server.address() as { port: number }
     const found: (Loop | undefined)[] = []
     for (let i = 0; i < 20; i++) {
-      const client = connect(port, host)
+      const client = connect(port, dialled)
       guard.track(client)
       const [socket] = (await once(server, 'connection')) as [Socket]
-      found.push(guard.check(socket, { address: '10.0.0.2', port: 80 }, 'outbound'))
+      found.push(guard.check(socket, { address: host, port }, 'outbound'))
       client.destroy()
       socket.destroy()
       await once(client, 'close')
@@ -79,7 +82,7 @@ for (const host of ['127.0.0.1', '::1']) {
     assert.equal(guard.dialled, 0, 'forgotten when they close')
     const stranger = connect(port, host)
     const [socket] = (await once(server, 'connection')) as [Socket]
-    assert.equal(guard.check(socket, { address: '10.0.0.2', port: 80 }, 'outbound'), undefined)
+    assert.equal(guard.check(socket, { address: host, port }, 'outbound'), undefined)
     stranger.destroy()
     socket.destroy()
     server.close()
@@ -91,7 +94,7 @@ test('inbound, our own connection is a call to ourselves, unless it is the deliv
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as { port: number }
-  const destination = { address: '10.0.0.2', port: 80 }
+  const destination = { address: '127.0.0.1', port }
   for (const [localAddress, expected] of [
     ['127.0.0.1', undefined],
     ['127.0.0.6', 'own-socket'],
@@ -104,6 +107,24 @@ test('inbound, our own connection is a call to ourselves, unless it is the deliv
     client.destroy()
     socket.destroy()
   }
+  server.close()
+})
+
+test('an application may have the port of one of our own connections, as long as it calls somebody else', async () => {
+  const guard = new LoopGuard([])
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  const ours = connect(port, '127.0.0.1')
+  guard.track(ours)
+  await once(ours, 'connect')
+  const socket = { remoteAddress: '127.0.0.1', remotePort: ours.localPort, localPort: 15001 } as Socket
+  assert.equal(guard.check(socket, { address: '10.215.0.20', port: 80 }, 'outbound'), undefined)
+  assert.equal(guard.check(socket, { address: '127.0.0.1', port: port + 1 }, 'outbound'), undefined)
+  assert.equal(guard.check(socket, { address: '127.0.0.1', port }, 'outbound'), 'own-socket')
+  ours.destroy()
+  await once(ours, 'close')
+  assert.equal(guard.check(socket, { address: '127.0.0.1', port }, 'outbound'), undefined)
   server.close()
 })
 

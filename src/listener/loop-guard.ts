@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net'
+import { isIPv6, type Socket, SocketAddress } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { deliverySource } from './capture-rules.ts'
 import type { Destination } from './original-destination.ts'
@@ -35,25 +35,25 @@ export class LoopGuard {
   }
 
   /**
-   * Remembers the local end of a connection that we make. Call it right after `net.connect` or `tls.connect`, before
+   * Remembers both ends of a connection that we make. Call it right after `net.connect` or `tls.connect`, before
    * anything is awaited: the kernel may hand us its other end before it tells us that it is connected.
    */
   track(socket: Socket): void {
-    const remember = () => {
+    const remember = (address: string | undefined, port: number | undefined) => {
       const handle = (socket as unknown as { _handle?: Bound | null })._handle
       const name: { address?: string; port?: number } = {}
       // Not socket.localPort: that would be cached before the port is chosen.
       if (handle == null || handle.getsockname(name) !== 0 || !name.port) return
-      const key = endKey(name.address, name.port)
+      const key = `${endKey(name.address, name.port)} ${endKey(shortForm(address), port)}`
       if (this.#dialled.has(key)) return
       this.#dialled.add(key)
       socket.once('close', () => this.#dialled.delete(key))
     }
     if (socket.connecting) {
-      socket.on('connectionAttempt', () => process.nextTick(remember))
-      socket.once('connect', remember)
+      socket.on('connectionAttempt', (address, port) => process.nextTick(remember, address, port))
+      socket.once('connect', () => remember(socket.remoteAddress, socket.remotePort))
     } else {
-      remember()
+      remember(socket.remoteAddress, socket.remotePort)
     }
   }
 
@@ -68,10 +68,11 @@ export class LoopGuard {
   }
 
   #look(socket: Socket, destination: Destination | undefined, direction: 'outbound' | 'inbound'): Loop | undefined {
-    // Inbound, a connection of our own is an application that calls its own Service, unless it is the delivery to it.
-    const own = this.#dialled.has(endKey(socket.remoteAddress, socket.remotePort))
-    if (own && (direction === 'outbound' || isDelivery(socket.remoteAddress))) return 'own-socket'
     if (destination === undefined) return 'direct'
+    // Both ends: the kernel gives an application the port that one of our own connections has, if they lead elsewhere.
+    const ends = `${endKey(socket.remoteAddress, socket.remotePort)} ${endKey(destination.address, destination.port)}`
+    // Inbound, a connection of our own is an application that calls its own Service, unless it is the delivery to it.
+    if (this.#dialled.has(ends) && (direction === 'outbound' || isDelivery(socket.remoteAddress))) return 'own-socket'
     if (!this.#ports.has(destination.port)) return undefined
     if (destination.port === socket.localPort && destination.address === plainAddress(socket.localAddress)) {
       return 'direct'
@@ -82,6 +83,11 @@ export class LoopGuard {
 
 function endKey(address: string | undefined, port: number | undefined): string {
   return `${plainAddress(address)} ${port}`
+}
+
+/** IPv6 as the kernel prints it; what is dialled may be written in another way. */
+function shortForm(address: string | undefined): string | undefined {
+  return address === undefined || !isIPv6(address) ? address : new SocketAddress({ address, family: 'ipv6' }).address
 }
 
 function isDelivery(address: string | undefined): boolean {
