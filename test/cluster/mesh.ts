@@ -1,10 +1,10 @@
 /** The mesh itself on the node: Gateway API's CRDs, and the charts of this tree with their images. */
-import { globSync } from 'node:fs'
+import { globSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { inSystem } from '../../src/base/kubernetes-names.ts'
 import type { Cluster } from './cluster.ts'
 import { outrigger } from './images.ts'
-import { gatewayApiFolder, root } from './state.ts'
+import { gatewayApiFolder, imagesFolder, root } from './state.ts'
 
 const release = inSystem.name
 const crdRelease = `${inSystem.name}-crds`
@@ -22,7 +22,12 @@ export async function installMesh(cluster: Cluster, { values = {} }: MeshOptions
   const namespace = ['--namespace', inSystem.namespace, '--create-namespace']
   await cluster.helm(['upgrade', '--install', crdRelease, chart('outrigger-crds'), ...namespace])
   const [repository, tag] = outrigger.split(':') as [string, string]
-  const set = { 'image.repository': repository, 'image.tag': tag, ...values }
+  const set = {
+    'image.repository': repository,
+    'image.tag': tag,
+    'podAnnotations.test-image': `key-${imageKey()}`,
+    ...values,
+  }
   await cluster.helm([
     'upgrade',
     '--install',
@@ -39,6 +44,11 @@ export async function installMesh(cluster: Cluster, { values = {} }: MeshOptions
       await cluster.helm(['uninstall', release, '--namespace', inSystem.namespace, '--wait', '--timeout', '2m'])
     },
   }
+}
+
+/** Its tag stays the same when the image does not: so a release that is there gets new Pods for a new image. */
+function imageKey(): string {
+  return readFileSync(path.join(imagesFolder, 'outrigger.key'), 'utf8').slice(0, 16)
 }
 
 /** Of the experimental channel, which has `retry`. */
