@@ -113,6 +113,7 @@ export async function runClusterControlPlane(options: ClusterControlPlaneOptions
       }),
       (it) => it.stop(),
     )
+    const caBundle = running.use(new CaBundle(cluster, () => authority.trustBundlePem, leadership.held, clock, log))
     const service = await startService(running, {
       clock,
       log,
@@ -125,6 +126,7 @@ export async function runClusterControlPlane(options: ClusterControlPlaneOptions
       certificate,
       cache,
       openSource: () => new KubernetesSource({ api: cluster, server: cluster.server, clock, log }),
+      unready: () => caBundle.unready(),
     })
     const roots = running.adopt(
       RootPublisher.start({
@@ -162,7 +164,6 @@ export async function runClusterControlPlane(options: ClusterControlPlaneOptions
     }
     readNamespaces()
     running.use(service.source.subscribe(readNamespaces))
-    const caBundle = running.use(new CaBundle(cluster, () => authority.trustBundlePem, leadership.held, clock, log))
     running.use(
       authority.current.subscribe(({ trustBundlePem }) => {
         cache.setSettings({ ...cache.settings, trustBundle: trustBundlePem })

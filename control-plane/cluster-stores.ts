@@ -130,8 +130,16 @@ export async function readNamespaceLabels(
   }
 }
 
-/** Puts the roots of the webhook's certificate into its configuration, where they are not already. */
-export async function patchCaBundle(api: Api, name: string, rootPem: string): Promise<'same' | 'patched' | 'absent'> {
+/**
+ * Puts the roots of the webhook's certificate into its configuration, where they are not already; `onlyLook` leaves that to
+ * somebody else.
+ */
+export async function patchCaBundle(
+  api: Api,
+  name: string,
+  rootPem: string,
+  onlyLook = false,
+): Promise<'same' | 'patched' | 'different' | 'absent'> {
   const path = `/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/${name}`
   const configuration = await found(api.ask('GET', path))
   if (configuration === undefined) return 'absent'
@@ -150,6 +158,7 @@ export async function patchCaBundle(api: Api, name: string, rootPem: string): Pr
         ],
   )
   if (patch.length === 0) return 'same'
+  if (onlyLook) return 'different'
   await api.ask('PATCH', path, { contentType: 'application/json-patch+json', body: patch })
   return 'patched'
 }

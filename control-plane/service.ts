@@ -26,6 +26,8 @@ export interface ServiceParts<S extends Source> {
   readonly certificate: ServerCertificate
   readonly cache: SnapshotCache
   readonly openSource: () => S
+  /** What else keeps it from being ready, in words; undefined: nothing. */
+  readonly unready?: () => string | undefined
 }
 
 /** What runs. */
@@ -71,6 +73,7 @@ export async function startService<S extends Source>(
     cache,
     stream,
     authority,
+    ...(parts.unready === undefined ? {} : { unready: parts.unready }),
   })
   mountMetrics(admin, metrics, { program: parts.program, source, model, cache, stream, authority })
   mountTraces(admin, new TraceStore(clock))

@@ -52,15 +52,19 @@ export interface StatusOptions {
   readonly cache: SnapshotCache
   readonly stream: StreamServer
   readonly authority: Authority
+  /** What else keeps it from being ready; undefined: nothing. */
+  readonly unready?: () => string | undefined
 }
 
-/** Mounts `GET /healthz` (200 once all sources were read and nothing keeps them from being published, else 503) and `GET /status`. */
+/** Mounts `GET /healthz` (200 once all sources were read and nothing keeps them from being published or used, else 503) and `GET /status`. */
 export function mountStatus(admin: AdminServer, options: StatusOptions): void {
   admin.route(
     'GET',
     '/healthz',
     (_request, response) => {
-      if (options.cache.synced) return json(response, { ready: true })
+      const waiting = options.unready?.()
+      if (options.cache.synced && waiting === undefined) return json(response, { ready: true })
+      if (options.cache.synced) return json(response, { ready: false, reason: waiting }, 503)
       const [first, ...others] = blockedOf(options.sources)
       const more = others.length === 0 ? '' : ` (and ${others.length} more, see /status)`
       json(

@@ -7,16 +7,27 @@ import type { Api } from '../kubernetes/cluster.ts'
 
 /** Somebody may have cleared it (helm upgrade writes what the chart says). */
 const recheckMs = 5_000
+/** A replica that cannot see it in order must not stay unready for that for ever: sidecars need it, too. */
+const patienceMs = 30_000
+/** Helm creates the configuration after the Deployment; where nobody does, injection is not wanted. */
+const absentPatienceMs = 5_000
+/** While this replica waits for it to be in order. */
+const firstLooksMs = 500
 
-/** While this replica leads, the API server trusts the webhook's certificate. */
+/** While this replica leads, the API server trusts the webhook's certificate. Every replica knows whether it does. */
 export class CaBundle implements Disposable {
   readonly #api: Api
   readonly #rootPem: () => string
   readonly #isLeader: Live<boolean>
   readonly #log: Log
   readonly #timer: Timer
+  readonly #early: Timer
+  readonly #clock: Clock
+  readonly #startedAt: number
   readonly #leading: Disposable
   #told = ''
+  #isInOrder = false
+  #isAbsent = false
   #running: Promise<void> | undefined
 
   constructor(api: Api, rootPem: () => string, isLeader: Live<boolean>, clock: Clock, log: Log) {
@@ -24,13 +35,31 @@ export class CaBundle implements Disposable {
     this.#rootPem = rootPem
     this.#isLeader = isLeader
     this.#log = log.named('inject')
+    this.#clock = clock
+    this.#startedAt = clock.now()
     this.#timer = clock.every(recheckMs, () => this.look())
+    this.#early = clock.every(firstLooksMs, () => {
+      if (this.unready() === undefined) this.#early.cancel()
+      else this.look()
+    })
     this.#leading = isLeader.subscribe(() => this.look())
+  }
+
+  /**
+   * Why Pods could not be injected yet; undefined when they can. Whoever waits until the control plane is ready may create
+   * Pods at once. Later trouble is told and makes nobody unready.
+   */
+  unready(): string | undefined {
+    const waited = this.#clock.now() - this.#startedAt
+    if (this.#isInOrder || waited > (this.#isAbsent ? absentPatienceMs : patienceMs)) return undefined
+    return `the API server does not trust the webhook yet: ${inSystem.webhookConfiguration} has not its caBundle`
   }
 
   /** Now, because the roots have changed. */
   look(): void {
-    if (!this.#isLeader.current || this.#running !== undefined) return
+    if (this.#running !== undefined) return
+    // Who does not lead looks only for its own readiness.
+    if (!this.#isLeader.current && this.#isInOrder) return
     const rootPem = this.#rootPem()
     this.#running = this.#write(rootPem).finally(() => {
       this.#running = undefined
@@ -40,6 +69,7 @@ export class CaBundle implements Disposable {
 
   [Symbol.dispose](): void {
     this.#timer.cancel()
+    this.#early.cancel()
     this.#leading[Symbol.dispose]()
   }
 
@@ -47,7 +77,9 @@ export class CaBundle implements Disposable {
   async #write(rootPem: string): Promise<void> {
     const name = inSystem.webhookConfiguration
     try {
-      const outcome = await patchCaBundle(this.#api, name, rootPem)
+      const outcome = await patchCaBundle(this.#api, name, rootPem, !this.#isLeader.current)
+      this.#isAbsent = outcome === 'absent'
+      if (outcome === 'same' || outcome === 'patched') this.#isInOrder = true
       if (outcome === 'patched') this.#log.info(`the webhook ${name} has its caBundle`)
       this.#tell(outcome === 'absent' ? `there is no ${name}: no injection` : '')
     } catch (error) {

@@ -6,7 +6,7 @@ import { Live } from '../../src/base/live.ts'
 import { StateFolder } from '../../src/base/state-folder.ts'
 import { eventually, LinesLog, temporaryFolder } from '../../test/support/control.ts'
 import { applyPatch, FakeApi, type PatchStep } from '../../test/support/fake-api.ts'
-import { FakeClock } from '../../test/support/fake-clock.ts'
+import { FakeClock, settle } from '../../test/support/fake-clock.ts'
 import { patchCaBundle, readNamespaceLabels } from '../cluster-stores.ts'
 import { parseControlPlaneConfig } from '../config.ts'
 import { Authority } from '../identity/authority.ts'
@@ -243,6 +243,42 @@ it('says what is wrong with a request that is no review', async () => {
   const odd = await it.review({ kind: 'Node' })
   assert.deepEqual(odd.body.response?.warnings, ['outrigger: not a Pod: nothing was injected'])
   assert.equal((await it.call('', '/healthz', 'GET')).status, 200)
+})
+
+it('no replica is ready before the API server trusts the webhook, which would refuse Pods until then', async () => {
+  await using api = await FakeApi.start()
+  const clock = new FakeClock()
+  const cluster = api.cluster()
+  const isLeader = new Live(false)
+  using bundle = new CaBundle(cluster, () => 'PEM', isLeader, clock, new LinesLog())
+  const looked = async (): Promise<void> => {
+    const before = api.asked.length
+    await clock.advance(500)
+    await eventually(() => api.asked.length > before, 'looked')
+    await settle()
+  }
+  assert.match(bundle.unready() ?? '', /outrigger-injector has not its caBundle/)
+  const wrong = { name: 'a', clientConfig: { caBundle: 'b3RoZXI=' } }
+  api.put({ kind: 'MutatingWebhookConfiguration', metadata: { name: 'outrigger-injector' }, webhooks: [wrong] })
+  await looked()
+  assert.notEqual(bundle.unready(), undefined, 'another one leads, and has not been here yet')
+  assert.equal(
+    api.asked.some(({ method }) => method === 'PATCH'),
+    false,
+    'who does not lead only looks',
+  )
+  const right = { name: 'a', clientConfig: { caBundle: Buffer.from('PEM').toString('base64') } }
+  api.put({ kind: 'MutatingWebhookConfiguration', metadata: { name: 'outrigger-injector' }, webhooks: [right] })
+  await eventually(() => {
+    void clock.advance(500)
+    return bundle.unready() === undefined
+  }, 'ready')
+  // Nobody has a webhook: nobody waits for it for long.
+  using none = new CaBundle(cluster, () => 'PEM2', new Live(false), clock, new LinesLog())
+  await clock.advance(29_000)
+  assert.notEqual(none.unready(), undefined)
+  await clock.advance(2_000)
+  assert.equal(none.unready(), undefined, 'sidecars are served whatever is wrong with the webhook')
 })
 
 it("the Lease holder keeps the webhook's caBundle, and patches only what it has read", async () => {

@@ -130,6 +130,8 @@ function forTest(document: Found, annotations: Readonly<Record<string, string>>)
   if (document.metadata.name !== 'client') return document
   container.image = outrigger
   container.command = ['node', '-e', 'setInterval(() => {}, 1e9)']
+  // The image's own user is the proxy's, whose traffic nobody captures.
+  container.securityContext = { runAsUser: 1000, runAsGroup: 1000 }
   template.metadata.annotations['traffic.outrigger.dev/excludeOutboundPorts'] = `${direct.port}`
   template.spec.terminationGracePeriodSeconds = 1
   return document
