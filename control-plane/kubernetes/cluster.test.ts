@@ -17,8 +17,10 @@ import { Authority } from '../identity/authority.ts'
 import { ServerCertificate } from '../identity/server-certificate.ts'
 import { ApiError, Cluster, openCluster, type WatchEvent } from './cluster.ts'
 
-async function httpServer(answer: RequestListener) {
-  const server = createHttp(answer)
+type Answer = (...of: Parameters<RequestListener>) => void | Promise<void>
+
+async function httpServer(answer: Answer) {
+  const server = createHttp((request, response) => void answer(request, response))
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const connections = { count: 0 }
   server.on('connection', () => connections.count++)

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Document } from '../../../src/api/documents/document.ts'
 import { type Problem, pathText } from '../../../src/api/documents/problem.ts'
 import { readDocument } from '../../../src/api/documents/read-document.ts'
@@ -51,6 +52,16 @@ export function readObject(kind: Kind, object: ApiObject): ObjectReading {
   // It would keep the object as it came, too: what was read of it is enough.
   if (document !== undefined) Object.assign(document, { locate: () => noPlace })
   return { document, problems, kind, namespace, name, uid, generation, written: writtenStatus(kind, object) }
+}
+
+/**
+ * Whether a Pod says what was read of it before: most of its versions are of its status alone, and a rollout brings
+ * thousands. Looked at without reading it anew, which costs ten times as much.
+ */
+export function isSamePod(object: ApiObject, before: ObjectReading): boolean {
+  const { uid = '', generation = 0 } = object.metadata ?? {}
+  if (before.document === undefined || before.uid !== uid || before.generation !== generation) return false
+  return isDeepStrictEqual({ ...project('Pod', object), apiVersion: 'v1', kind: 'Pod' }, before.document.value)
 }
 
 function writtenStatus(kind: Kind, { metadata, status, spec }: ApiObject): WrittenStatus | undefined {

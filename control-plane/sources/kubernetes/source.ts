@@ -11,7 +11,7 @@ import { resourcePath } from '../../kubernetes/resource-path.ts'
 import { Debounce } from '../debounce.ts'
 import { protects } from '../protection.ts'
 import { holdProblems, type Source, type SourceState } from '../source.ts'
-import { type ObjectReading, objectOrigin, readObject } from './read-object.ts'
+import { isSamePod, type ObjectReading, objectOrigin, readObject } from './read-object.ts'
 import { Reflector, type ReflectorState } from './reflector.ts'
 
 export interface KubernetesSourceOptions {
@@ -177,6 +177,7 @@ export class KubernetesSource implements Source {
  * deleted and made again is another). A new version that says the same is no change: most are of a status.
  */
 function keep(kind: Kind, object: ApiObject, before: Kept | undefined): Kept {
+  if (kind === 'Pod' && before !== undefined && isSamePod(object, before.reading)) return before
   const reading = readObject(kind, object)
   const known = before?.reading.uid === reading.uid ? before : undefined
   if (
