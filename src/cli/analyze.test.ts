@@ -56,9 +56,11 @@ describe('codes', () => {
   })
 
   test('every reason for which a Pod is refused has one', () => {
-    const text = readFileSync(join(root, 'control-plane/inject/decision.ts'), 'utf8')
-    const words = [...text.matchAll(/\brefuse\(\s*'([a-z-]+)'/g)].map(([, word]) => word!)
-    assert.ok(words.length >= 3)
+    const text = ['decision.ts', 'inject-pod.ts']
+      .map((file) => readFileSync(join(root, 'control-plane/inject', file), 'utf8'))
+      .join('')
+    const words = [...text.matchAll(/(?:\brefuse\(\s*|is: 'refuse',\s*code: )'([a-z-]+)'/g)].map(([, word]) => word!)
+    assert.ok(words.includes('proxy-user') && words.includes('own-rules'))
     assert.deepEqual(
       words.filter((word) => !Object.hasOwn(codes, word)),
       [],
@@ -102,6 +104,18 @@ describe('each finding about workloads, with its place', () => {
       'the user of the proxy',
       deployment(`    spec: {securityContext: {runAsUser: 1337}}\n${enabled}`),
       ['ORG3005 6:5'],
+    ],
+    [
+      'rules of its own',
+      deployment(
+        `    spec: {initContainers: [{name: a, securityContext: {capabilities: {add: [NET_ADMIN]}}}]}\n${enabled}`,
+      ),
+      ['ORG3019 6:5'],
+    ],
+    [
+      'a hook without a certificate',
+      deployment(`    spec: {containers: [{name: a, lifecycle: {preStop: {httpGet: {port: 80}}}}]}\n${enabled}`),
+      ['ORG3020 6:5'],
     ],
     ['the network of the node', deployment(`    spec: {hostNetwork: true}\n${enabled}`), ['ORG3006 6:25']],
     [

@@ -88,6 +88,8 @@ export const codes = {
   ),
   refused: code(3017, 'error', 'a Pod that asks for a sidecar and is refused for a reason without a code of its own'),
   'other-mesh': code(3018, 'error', 'a Pod with the sidecar of another mesh: the Pod is refused'),
+  'own-rules': code(3019, 'error', 'an init container that may change the rules of capture: the Pod is refused'),
+  caution: code(3020, 'warning', 'something of the Pod works otherwise beside a sidecar'),
   'unknown-suppression': code(3016, 'warning', 'a code to suppress that does not exist'),
 } as const satisfies Record<string, Code>
 

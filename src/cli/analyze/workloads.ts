@@ -1,7 +1,8 @@
 /** Findings about Pods, templates, Namespaces and Services: 3xxx. */
 
 import { readSettings } from '../../../control-plane/inject/annotations.ts'
-import { containersOf, decide } from '../../../control-plane/inject/decision.ts'
+import { containersOf } from '../../../control-plane/inject/decision.ts'
+import { injectPod } from '../../../control-plane/inject/inject-pod.ts'
 import type { InjectionTemplate } from '../../../control-plane/inject/template.ts'
 import { declaredProtocol } from '../../../control-plane/model/protocol.ts'
 import { closest } from '../../api/documents/closest.ts'
@@ -77,19 +78,22 @@ function podMessages(
   const annotations = pod.metadata?.annotations ?? {}
   const messages = annotationMessages(subject, template)
   const namespaceLabels = namespaces.get(namespace) ?? {}
-  const decision = decide(pod, { namespace, namespaceLabels, systemNamespace: template.systemNamespace })
+  const decision = injectPod(pod, { namespace, namespaceLabels }, template)
   const isMarked = annotations[marks.status] !== undefined
-  if (decision.is === 'refuse') {
+  // Annotations that cannot be have findings of their own, each with its place.
+  if (decision.is === 'refuse' && decision.code !== 'invalid-annotation') {
     const path = decision.code === 'invalid-label' ? at('metadata', 'labels', marks.inject) : at('spec')
     messages.push(
       messageAt(subject, decision.code in codes ? (decision.code as CodeName) : 'refused', path, decision.reason),
     )
   }
+  for (const text of decision.warnings)
+    if (!text.startsWith('annotation ')) messages.push(messageAt(subject, 'caution', at('spec'), text))
   if (decision.is === 'skip' && decision.code === 'host-network')
     messages.push(
       messageAt(subject, 'host-network', at('spec', 'hostNetwork'), `it gets no sidecar: ${decision.reason}`),
     )
-  if (decision.is === 'inject' && runs)
+  if (decision.is === 'injected' && runs)
     messages.push(
       messageAt(
         subject,
@@ -98,7 +102,7 @@ function podMessages(
         'it has no sidecar, although its labels ask for one: is it older than the label? restart its workload',
       ),
     )
-  if (decision.is === 'inject' || isMarked) {
+  if (decision.is === 'injected' || isMarked) {
     messages.push(...portMessages(subject))
     if (!isMarked) messages.push(...securityMessages(subject, namespaceLabels, template))
   }

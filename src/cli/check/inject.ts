@@ -1,7 +1,7 @@
 /** Why a Pod has a sidecar or has none: the webhook's own decision, and what kept it from being asked. */
 import { parseControlPlaneConfig } from '../../../control-plane/config.ts'
-import { readSettings } from '../../../control-plane/inject/annotations.ts'
-import { decide } from '../../../control-plane/inject/decision.ts'
+import { injectPod } from '../../../control-plane/inject/inject-pod.ts'
+import type { InjectionTemplate } from '../../../control-plane/inject/template.ts'
 import type { ApiObject } from '../../../control-plane/kubernetes/cluster.ts'
 import { inPod, inSystem, marks } from '../../base/kubernetes-names.ts'
 import type { Verdict } from '../check-inject.ts'
@@ -19,6 +19,7 @@ interface Surroundings {
   readonly webhooks: readonly Webhook[] | undefined
   readonly readyReplicas: number
   readonly systemNamespace: string
+  readonly template: InjectionTemplate
 }
 
 /** A Pod that runs. */
@@ -53,10 +54,12 @@ export async function judgeFile(opened: OpenedCluster, path: string): Promise<Ve
 async function surroundings(opened: OpenedCluster, namespace: string): Promise<Surroundings> {
   const { cluster, systemNamespace } = opened
   const { controlPlanePods } = await import('../cluster/control-planes.ts')
-  const [object, webhooks, replicas] = await Promise.all([
+  const { readClusterTemplate } = await import('./workloads.ts')
+  const [object, webhooks, replicas, template] = await Promise.all([
     found(cluster, `/api/v1/namespaces/${namespace}`),
     readWebhooks(opened),
     controlPlanePods(opened).catch(() => []),
+    readClusterTemplate(opened),
   ])
   return {
     labels: object?.metadata?.labels ?? {},
@@ -64,6 +67,10 @@ async function surroundings(opened: OpenedCluster, namespace: string): Promise<S
     webhooks,
     readyReplicas: replicas.filter(isReady).length,
     systemNamespace,
+    template: template ?? {
+      config: parseControlPlaneConfig('injector: {image: outrigger}', 'defaults'),
+      systemNamespace,
+    },
   }
 }
 
@@ -83,7 +90,7 @@ function labelTime({ metadata }: ApiObject): string {
 }
 
 function judge(pod: ClusterPod, of: string, namespace: string, around: Surroundings, runs: boolean): Verdict {
-  const { labels, systemNamespace } = around
+  const { labels } = around
   const state = sidecarState(pod)
   const mark = pod.metadata?.annotations?.[marks.status]
   if (state.is !== 'none') {
@@ -110,26 +117,14 @@ function judge(pod: ClusterPod, of: string, namespace: string, around: Surroundi
       remedy: `take the annotation out of the Pod's template`,
     }
   }
-  const decision = decide(asPod(pod), { namespace, namespaceLabels: labels, systemNamespace })
-  if (decision.is !== 'inject')
+  const result = injectPod(asPod(pod), { namespace, namespaceLabels: labels }, around.template)
+  if (result.is !== 'injected')
     return {
       of,
       injected: false,
-      refused: decision.is === 'refuse',
-      reasons: [decision.reason],
-      ...withRemedy(decision.code, namespace),
-    }
-  const { errors } = readSettings(
-    pod.metadata?.annotations ?? {},
-    parseControlPlaneConfig('injector: {image: outrigger}', 'defaults').injector,
-  )
-  if (errors.length > 0)
-    return {
-      of,
-      injected: false,
-      refused: true,
-      reasons: errors,
-      remedy: 'correct the annotation in the template of the Pod',
+      refused: result.is === 'refuse',
+      reasons: [result.reason],
+      ...withRemedy(result.code, namespace),
     }
   const asked = `it should have one: ${askedBy(pod, labels, namespace)}`
   const kept = keptAway(pod, around)
@@ -215,6 +210,7 @@ function withRemedy(code: string, namespace: string): { remedy?: string } {
     'invalid-label': `set the label in the Pod's template to "true" or "false"`,
     'host-network': "none: its traffic is the node's; take hostNetwork away if it need not be so",
     'proxy-user': "choose another runAsUser in the Pod's template",
+    'invalid-annotation': "correct the annotation in the Pod's template",
     'container-name': "rename the container in the Pod's template",
   }
   const remedy = remedies[code]

@@ -2,14 +2,14 @@
 
 import { decide } from '../../../control-plane/inject/decision.ts'
 import { injectPod } from '../../../control-plane/inject/inject-pod.ts'
-import type { Pod } from '../../../control-plane/inject/pod.ts'
 import type { InjectionTemplate } from '../../../control-plane/inject/template.ts'
-import { inSystem, marks } from '../../base/kubernetes-names.ts'
+import { inSystem } from '../../base/kubernetes-names.ts'
 import { version } from '../../base/version.ts'
 import type { ClusterStatus } from '../cluster/merged-status.ts'
 import type { OpenedCluster } from '../cluster/open.ts'
 import { asClusterPod, asPod, type ClusterPod, found, hasEnded, keyOf, sidecarMark } from '../cluster/pods.ts'
 import { sidecarState } from '../cluster/sidecar-state.ts'
+import { uninjected } from '../cluster/uninjected.ts'
 import { type Finding, failed, type Group, ok, some, warning } from './report.ts'
 
 export interface Workloads {
@@ -108,12 +108,8 @@ export function isOld(pod: ClusterPod, template: InjectionTemplate): boolean {
 
 /** What injection would write into this Pod today. */
 function currentHash(pod: ClusterPod, template: InjectionTemplate): string | undefined {
-  const { [marks.status]: _, ...annotations } = pod.metadata?.annotations ?? {}
-  const fresh: Pod = {
-    metadata: { annotations, labels: { [marks.inject]: 'true' } },
-    spec: { containers: [{ name: 'app' }] },
-  }
-  const result = injectPod(fresh, { namespace: pod.metadata?.namespace ?? '', namespaceLabels: {} }, template)
+  const context = { namespace: pod.metadata?.namespace ?? '', namespaceLabels: {} }
+  const result = injectPod(uninjected(asPod(pod)), context, template)
   return result.is === 'injected' ? sidecarMark(asClusterPod(result.pod))?.hash : undefined
 }
 
