@@ -78,7 +78,9 @@ describe('what is in order passes', () => {
     const kindsSeen = new Set<string>()
     for (const file of texts) {
       const { documents, problems } = loadDocuments([file])
-      assert.deepEqual(problems, [], file.path)
+      // A cluster has more kinds than the mesh reads.
+      const ours = problems.filter(({ code }) => code !== 'unknown-kind')
+      assert.deepEqual(ours, [], file.path)
       for (const document of documents) {
         if (!ownKinds.includes(document.kind)) continue
         kindsSeen.add(document.kind)
