@@ -45,7 +45,17 @@ const lanes: readonly Lane[] = [
   { name: 'chart', files: ['test/chart/**/*.test.ts'], concurrency: 2, missing: missingForChart },
   {
     name: 'cluster',
-    files: ['test/cluster/**/*.test.ts'],
+    files: ['test/cluster/**/!(conformance*).test.ts'],
+    concurrency: 1,
+    missing: missingForCluster,
+    onRequest: true,
+    open: openNode,
+    timeoutMs: 15 * 60_000,
+  },
+  {
+    // On the same node; most of its time is the suite's own waiting.
+    name: 'conformance',
+    files: ['test/cluster/conformance*.test.ts'],
     concurrency: 1,
     missing: missingForCluster,
     onRequest: true,

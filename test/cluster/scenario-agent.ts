@@ -86,5 +86,5 @@ const said = records.flatMap(({ name, tallies }) =>
 const result: AgentLine = { checks: checkAll(scenario.expect, records, transitions), said }
 process.stdout.write(`${JSON.stringify(result)}\n`)
 clearInterval(alive)
-lines.return?.()
+await lines.return?.()
 process.stdin.destroy()
