@@ -149,6 +149,7 @@ test('what is in the way is said with what to do', async () => {
   for (const [word, expected] of [
     ['web', /no Pod web in namespace shop; did you mean web-7c9d8-x2x4v\?/],
     ['plain', /did you mean plain-1\?/],
+    ['webb.shop', /no Pod webb in namespace shop; there are: /],
     ['nothing-like-it', /no Pod nothing-like-it in namespace shop; there are: plain-1, /],
     ['bank/web', /no Pod web: namespace bank has none; choose another with -n/],
     ['plain-1', /Pod shop\/plain-1 has no sidecar: 'outrigger check inject shop\/plain-1' says why/],

@@ -48,8 +48,9 @@ export async function findPod(api: Api, word: string, namespace: string): Promis
     const pod = await found<ClusterPod>(api, resourcePath(podTraits, ns, name))
     if (pod !== undefined) return pod
   }
-  const { namespace: ns, name } = tried[0]!
-  throw new Error(await noSuchPod(api, ns, name))
+  // NAME.NS, unless nothing is there: then it was a name with a dot.
+  const answers = await Promise.all(tried.toReversed().map((one) => noSuchPod(api, one)))
+  throw new Error((answers.find(({ isEmpty }) => !isEmpty) ?? answers.at(-1))?.message)
 }
 
 /** All that a word can mean, the likeliest first: names of Pods may have dots, too. */
@@ -62,14 +63,17 @@ export function podNames(word: string, namespace: string): readonly PodName[] {
   return dot < 1 ? [whole] : [whole, { namespace: bare.slice(dot + 1), name: bare.slice(0, dot) }]
 }
 
-async function noSuchPod(api: Api, namespace: string, name: string): Promise<string> {
+async function noSuchPod(api: Api, { namespace, name }: PodName): Promise<{ message: string; isEmpty: boolean }> {
   const names = (await listAll<ClusterPod>(api, resourcePath(podTraits, namespace))).map(nameOf).sort()
   // A Pod of a Deployment is rarely named whole.
   const starting = names.filter((one) => one.startsWith(`${name}-`))
   const near = starting.length > 0 ? starting : [closest(name, names)].filter((one) => one !== undefined)
-  if (near.length > 0) return `no Pod ${name} in namespace ${namespace}; did you mean ${near.slice(0, 5).join(', ')}?`
-  if (names.length === 0) return `no Pod ${name}: namespace ${namespace} has none; choose another with -n`
-  return `no Pod ${name} in namespace ${namespace}; there are: ${names.slice(0, 10).join(', ')}${names.length > 10 ? ', ...' : ''}`
+  const here = `no Pod ${name} in namespace ${namespace}`
+  const isEmpty = names.length === 0
+  if (near.length > 0) return { message: `${here}; did you mean ${near.slice(0, 5).join(', ')}?`, isEmpty }
+  if (isEmpty) return { message: `no Pod ${name}: namespace ${namespace} has none; choose another with -n`, isEmpty }
+  const more = names.length > 10 ? ', ...' : ''
+  return { message: `${here}; there are: ${names.slice(0, 10).join(', ')}${more}`, isEmpty }
 }
 
 /** The object at a path; undefined when there is none. */
