@@ -6,8 +6,8 @@ export const admissionLimits = {
   atOnce: 32,
   /** A client that is slower than this keeps nobody else out any longer; it goes on. */
   patienceMs: 500,
-  /** Sidecars try again after 5 s without an answer: whoever waited this long is about to go. */
-  waitMaxMs: 4_000,
+  /** A sidecar gives its first attempt 2 s, later ones 5: whoever waited this long may be gone before it is served. */
+  waitMaxMs: 1_700,
 } as const
 
 /**

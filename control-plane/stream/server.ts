@@ -42,8 +42,8 @@ export interface StreamServerOptions {
   readonly observer?: StreamObserver
 }
 
-// One edit changes many resources; a rollout changes endpoints for minutes.
-const quietMs = 25
+// Each source waits for the end of a burst by itself; this is for several that change at once.
+const quietMs = 5
 const quietMaxMs = 500
 const tickMs = 5_000
 

@@ -38,6 +38,10 @@ export interface WatchConnectionOptions {
   readonly onEnd: (connection: WatchConnection, error: unknown) => void
 }
 
+// After a change a report says nothing that the acknowledgement does not: it is for status. The sidecars that see the same
+// change are spread over this time, for until then the control plane is busy with telling the others.
+const reportMs = { first: 100, last: 500 } as const
+
 /** One stream over one connection with one certificate, from Hello to its end. `WatchStream` replaces it when it ends. */
 export class WatchConnection {
   readonly startedAtMs: number
@@ -48,6 +52,7 @@ export class WatchConnection {
   readonly #interest: Disposable
   readonly #opening: Timer
   readonly #pulse: Pulse
+  #reporting: Timer | undefined
   #ended = false
 
   constructor(options: WatchConnectionOptions) {
@@ -137,7 +142,15 @@ export class WatchConnection {
     const rejections = this.#options.store.apply(delta)
     if (rejections.length === 0) this.#send({ case: 'ack', value: create(AckSchema, { nonce }) })
     else this.#send({ case: 'nack', value: create(NackSchema, { nonce, rejections }) })
-    if (this.synced) this.report([])
+    if (this.synced) this.#reportLater()
+  }
+
+  #reportLater(): void {
+    const { clock } = this.#options
+    this.#reporting ??= clock.after(reportMs.first + (reportMs.last - reportMs.first) * clock.random(), () => {
+      this.#reporting = undefined
+      this.report([])
+    })
   }
 
   #subscribe(names: readonly string[]): void {
@@ -152,6 +165,7 @@ export class WatchConnection {
     if (this.#ended) return
     this.#ended = true
     this.#opening.cancel()
+    this.#reporting?.cancel()
     this.#interest[Symbol.dispose]()
     this.#pulse[Symbol.dispose]()
     this.#call.cancel()

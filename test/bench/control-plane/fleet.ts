@@ -4,6 +4,7 @@ import { WorkloadCertificate } from '../../../src/identity/certificate.ts'
 import type { Credentials } from '../../../src/identity/credentials.ts'
 import { BenchFailure } from '../failure.ts'
 import { type Mesh, markOf, type Workload } from './mesh.ts'
+import { Patience } from './patience.ts'
 import { type Received, resourceReader } from './resource-reader.ts'
 import { SimulatedSidecar } from './sidecar.ts'
 
@@ -32,6 +33,7 @@ export class Fleet {
   readonly #sidecars: SimulatedSidecar[] = []
   readonly #subscribers = new Map<string, SimulatedSidecar[]>()
   readonly #read = resourceReader()
+  readonly #patience: Patience
   readonly #awaited = new Set<Awaited>()
   readonly #stalled = new Set<SimulatedSidecar>()
   readonly #syncWaiters = new Set<() => void>()
@@ -42,6 +44,7 @@ export class Fleet {
 
   constructor(options: FleetOptions) {
     this.#options = options
+    this.#patience = new Patience(options.clock)
   }
 
   get sidecars(): readonly SimulatedSidecar[] {
@@ -66,7 +69,7 @@ export class Fleet {
 
   /** All connections break at once; each sidecar comes back after a wait of its own. */
   cut(): void {
-    for (const sidecar of this.#sidecars) sidecar.cut(new Error('ECONNRESET: cut'))
+    for (const sidecar of this.#sidecars) sidecar.cut()
   }
 
   stall(count: number): void {
@@ -139,6 +142,7 @@ export class Fleet {
     const { clock, port } = this.#options
     const sidecar = new SimulatedSidecar({
       clock,
+      patience: this.#patience,
       port,
       workload,
       credentials,
@@ -148,9 +152,11 @@ export class Fleet {
       onSynced: () => {
         for (const check of this.#syncWaiters) check()
       },
-      onEnd: ({ message }) => {
-        this.ends.set(message, (this.ends.get(message) ?? 0) + 1)
+      onOut: () => {
         if (this.#in.delete(sidecar) && this.#in.size === 0) this.#out()
+      },
+      onEnd: (reason) => {
+        this.ends.set(reason, (this.ends.get(reason) ?? 0) + 1)
       },
     })
     this.#sidecars.push(sidecar)

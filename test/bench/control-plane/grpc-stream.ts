@@ -16,8 +16,6 @@ export interface GrpcStreamOptions {
   readonly onEnd: (error: Error) => void
 }
 
-/** As `openChannel` asks for: a connection that is dead is found by a ping. */
-const pingMs = 8_000
 const prefixBytes = 5
 
 export class GrpcStream {
@@ -44,7 +42,6 @@ export class GrpcStream {
     this.#session = connectHttp2('https://control-plane.outrigger', { createConnection: () => this.#socket })
     this.#session.on('error', (error) => this.#end(error))
     this.#session.on('close', () => this.#end(new Error('the connection was closed')))
-    this.#session.setTimeout(pingMs, () => this.#session.ping(() => {}))
     this.#stream = this.#session.request({
       ':method': 'POST',
       ':path': options.path,
@@ -64,6 +61,14 @@ export class GrpcStream {
     framed.writeUInt32BE(message.length, 1)
     framed.set(message, prefixBytes)
     this.#stream.write(framed)
+  }
+
+  /** Calls back when the other end has answered. */
+  ping(answered: () => void): void {
+    if (this.#ended || this.#session.destroyed || this.#session.closed) return
+    this.#session.ping((error) => {
+      if (error === null) answered()
+    })
   }
 
   /** The connection is gone, as when a network is cut. */
