@@ -52,6 +52,8 @@ function checkService(model: MeshModel, slice: Slice, portNames: ReadonlyMap<str
     const path = ['metadata', 'labels', serviceNameLabel]
     return [dangling(model.index, slice, path, { kind: 'Service', namespace: slice.namespace, name })]
   }
+  // What Kubernetes writes for a Service whose selector has no Pods now, one scaled to nothing say.
+  if (slice.value.endpoints.length === 0 && slice.value.ports.length === 0) return []
   const names = portNames.get(objectKey(service)) ?? new Set<string>()
   return meshPorts(service)
     .filter((port) => !names.has(port.name ?? ''))

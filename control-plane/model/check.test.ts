@@ -142,6 +142,11 @@ test('an EndpointSlice must belong to a Service, know its ports and its Pods', (
     problems(orders, pod('alpha'), slice('s', '10.0.0.1', 'alpa'))[0]!,
     /Pod shop\/alpa does not exist; did you mean alpha\?/,
   )
+  const empty =
+    'apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n' +
+    'metadata: {name: e, namespace: shop, labels: {kubernetes.io/service-name: orders}}\n' +
+    'addressType: IPv4\nendpoints: []\nports: []\n'
+  assert.deepEqual(problems(orders, empty), [], 'a Service without Pods is in order')
   const unnamed = problems(orders, pod('a'), slice('s', '10.0.0.1', 'a', 'orders', '{port: 8080}'))
   assert.match(
     unnamed[0]!,
