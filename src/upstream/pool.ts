@@ -29,7 +29,8 @@ export const defaultPoolLimits: PoolLimits = {
   pendingRequestsMax: 1_024,
   requestsMax: Number.POSITIVE_INFINITY,
   requestsPerConnectionMax: Number.POSITIVE_INFINITY,
-  connectTimeoutMs: 2_000,
+  // Envoy's default of a cluster; a machine that is busy with starting Pods takes seconds for a handshake.
+  connectTimeoutMs: 5_000,
   // Below the 60 s that common servers keep an idle connection.
   idleTimeoutMs: 55_000,
 }

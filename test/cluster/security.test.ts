@@ -70,9 +70,11 @@ describe('between Pods', () => {
       assert.match(answered, /^404 /)
       const packets = new Packets(tcpdump, file, () => Buffer.from(sentinel))
       assert.equal(await packets.contain(marker), false, 'the marker can be read')
-      const hellos = await packets.fields(`tls.handshake.type == 2 && ip.src == ${address}`, [
-        'tls.handshake.extensions.supported_version',
-      ])
+      const hellos = await packets.fields(
+        `tls.handshake.type == 2 && ip.src == ${address}`,
+        ['tls.handshake.extensions.supported_version'],
+        ['-d', 'tcp.port==8080,tls'],
+      )
       assert.ok(hellos.length > 0, 'no ServerHello was seen')
       assert.deepEqual([...new Set(hellos.flat())], ['0x0304'])
       const plain = await packets.fields(`tcp.dstport == 8080 && ip.dst == ${address} && http.request`, [
@@ -276,7 +278,7 @@ describe('injection', () => {
     async () => {
       const system = cluster.existing(inSystem.namespace)
       await system.kubectl(['scale', `deployment/${inSystem.name}`, '--replicas=0'])
-      await system.wait('pod', 'delete', 60)
+      await system.kubectl(['wait', 'pod', '--all', '--for=delete', '--timeout=60s'], { timeoutMs: 65_000 })
       const refused = await mine.attempt(['apply', '-f', '-'], { stdin: JSON.stringify(podOf('too-early')) })
       assert.notEqual(refused.status, 0)
       assert.match(refused.stderr, /failed calling webhook/)

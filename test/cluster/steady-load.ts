@@ -44,8 +44,9 @@ const ask = () => {
     end()
   }
   const request = http.get(url, { agent, timeout: 10000 }, (response) => {
-    response.resume()
-    response.on('end', () => done(response.statusCode === 200 ? undefined : response.statusCode + ' ' + (response.headers['x-outrigger-reason'] ?? '')))
+    let text = ''
+    response.setEncoding('utf8').on('data', (chunk) => { text = (text + chunk).slice(0, 300) })
+    response.on('end', () => done(response.statusCode === 200 ? undefined : response.statusCode + ' ' + (response.headers['x-outrigger-reason'] ?? '') + ' ' + text.trim()))
     response.on('error', (error) => done('body: ' + (error.code ?? error.message)))
   })
   request.on('timeout', () => request.destroy(new Error('no answer within 10 s')))
