@@ -73,7 +73,7 @@ const connectionPool = z.strictObject({
   requestsPerConnectionMax: count()
     .optional()
     .describe('Requests after which a connection is closed. Default: no limit.'),
-  connectTimeout: positiveDuration().optional().describe("Time to connect, TLS included. Default: 5s."),
+  connectTimeout: positiveDuration().optional().describe('Time to connect, TLS included. Default: 5s.'),
   idleTimeout: positiveDuration()
     .optional()
     .describe("Time after which an idle connection is closed. Default: the sidecar's."),
