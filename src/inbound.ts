@@ -157,7 +157,11 @@ export class Inbound {
       this.#acceptHttp(socket, arrival, undefined)
       return
     }
-    const seen = await peek(socket, { clock, timeoutMs: options.detectTimeoutMs })
+    // Where only the caller can speak first nothing is learnt from its silence: a peer without CPU, whose ClientHello is late,
+    // would be taken for plaintext.
+    const callerFirst = mode === MtlsMode.STRICT || protocol === Protocol.HTTP1 || protocol === Protocol.TLS
+    const timeoutMs = callerFirst ? handshakeTimeoutMs : options.detectTimeoutMs
+    const seen = await peek(socket, { clock, timeoutMs })
     if (seen.is === 'gone') return
     if (seen.protocol === 'tls' && mode !== MtlsMode.DISABLE && protocol !== Protocol.TLS) {
       this.#arrivals.set(socket, arrival)
