@@ -69,7 +69,7 @@ describe('Jaeger', () => {
     )
     assert.deepEqual(
       kinds(spans, 'client')
-        .map((span) => `${span.service} > ${span.tags['outrigger.service']}`)
+        .map((span) => `${span.service} > ${span.tags['outrigger.backend']}`)
         .sort(),
       ['client > shop/web', 'orders > shop/inventory', 'web > shop/orders'],
       'and called once',
@@ -94,7 +94,7 @@ describe('Jaeger', () => {
     })
     await until(async () => assert.equal((await call(shop, 'http://web:8080/')).status, 503))
     const tries = (all: readonly Span[]): Span[] =>
-      kinds(all, 'client').filter(({ tags }) => tags['outrigger.service'] === 'shop/orders')
+      kinds(all, 'client').filter(({ tags }) => tags['outrigger.backend'] === 'shop/orders')
     const spans = await traceOf(shop, 'http://web:8080/', 503, (all) => tries(all).length > retriesOfOrders)
     assert.deepEqual(
       tries(spans)
@@ -105,7 +105,7 @@ describe('Jaeger', () => {
     )
     for (const { tags } of tries(spans)) {
       assert.equal(tags['outrigger.fault.type'], 'abort')
-      assert.equal(tags['http.response.status_code'], 503)
+      assert.equal(tags['outrigger.code'], 'FAULT_ABORTED')
     }
     const told = JSON.stringify(spans.map(({ tags, logs }) => [tags, logs]))
     assert.match(told, /FaultInjection\/shop\/orders-fails/)

@@ -31,7 +31,6 @@ function write(work: string, name: string, program: string, env: Readonly<Record
   for (const empty of ['/dev', '/proc', '/sys']) layer.folder(empty)
   layer.text('/etc/passwd', 'nobody:x:65534:65534:nobody:/:/bin/false\n')
   layer.add(source, `/bin/${program}`)
-  if (program === 'prometheus') layer.libraries(source)
   const file = path.join(work, `${program}.tar`)
   writeImage(file, { name, layers: [layer], entrypoint: [`/bin/${program}`], env })
   return file
