@@ -1,4 +1,4 @@
-/** Every scenario of the shop, on Pods with injected sidecars, with the very bounds that it has on a laptop. */
+/** Every scenario of the shop, on Pods with injected sidecars, with the bounds that it has on a laptop (the slowest answer has slack: shop.ts). */
 import assert from 'node:assert/strict'
 import { after, afterEach, before, describe, test } from 'node:test'
 import { type Cluster, openCluster } from './cluster.ts'

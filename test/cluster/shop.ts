@@ -2,7 +2,7 @@
 import { globSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import type { AppCounts } from '../../src/cli/up/checks.ts'
-import { loadScenario, type Phase } from '../../src/cli/up/scenario.ts'
+import { loadScenario, type Phase, type Scenario } from '../../src/cli/up/scenario.ts'
 import { type Cluster, type Found, parseDocuments } from './cluster.ts'
 import { outrigger, shop as shopImage } from './images.ts'
 import type { Namespace } from './namespace.ts'
@@ -80,7 +80,7 @@ export class Shop implements AsyncDisposable {
       appCounts: () => this.#appCounts(),
     }
     try {
-      return await playScenario(this.namespace, { scenario, totalMs, direct }, hands)
+      return await playScenario(this.namespace, { scenario: withSlack(scenario), totalMs, direct }, hands)
     } finally {
       await this.policies()
     }
@@ -113,6 +113,21 @@ export class Shop implements AsyncDisposable {
     })
   }
 }
+
+/**
+ * The slowest of thousands of answers also says how long this machine, which runs a whole Kubernetes on its cores, let somebody
+ * wait. What hangs here hangs for 2 s.
+ */
+function withSlack(scenario: Scenario): Scenario {
+  const expect = scenario.expect.map((one) =>
+    one.measure.measure === 'slowestMs' && one.bound.atMost !== undefined
+      ? { ...one, bound: { ...one.bound, atMost: one.bound.atMost + slackMs } }
+      : one,
+  )
+  return { ...scenario, expect }
+}
+
+const slackMs = 400
 
 const ours = [
   'httproutes.gateway.networking.k8s.io',
