@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Writable } from 'node:stream'
@@ -112,32 +113,51 @@ describe('StateFolder', () => {
   test('of several that find the lock of a process that is gone one gets it', async () => {
     using folder = temporaryFolder()
     const module = new URL('./state-folder.ts', import.meta.url).href
-    // Each opens at the same moment, says what came of it, and holds on until it is told to end.
+    // Each opens at the same moment, says what came of it, and holds on until it is told to let go.
     const script = `import { StateFolder } from ${JSON.stringify(module)}
-      process.stdin.once('data', () => {
-        try { StateFolder.open(process.argv[1]); console.log('held') } catch (error) { console.log(error.message) }
+      let state
+      process.stdin.on('data', (said) => {
+        if (String(said) === 'let go\\n') { state?.close(); state = undefined; console.log('free'); return }
+        try { state = StateFolder.open(process.argv[1]); console.log('held') } catch (error) { console.log(error.message) }
       }); console.log('ready')`
-    for (let round = 0; round < 5; round++) {
-      writeFileSync(join(folder.path, 'lock'), JSON.stringify({ pid: 2 ** 30, born: '' }))
-      const processes = Array.from({ length: 4 }, () =>
-        spawn(
-          process.execPath,
-          ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', script, folder.path],
-          {
-            stdio: ['pipe', 'pipe', 'inherit'],
-          },
-        ),
-      )
-      const said = (process: (typeof processes)[number]): Promise<string> =>
-        new Promise((resolve) => process.stdout.once('data', (chunk) => resolve(String(chunk).trim())))
-      await Promise.all(processes.map(said))
+    const processes = Array.from({ length: 4 }, () =>
+      spawn(
+        process.execPath,
+        ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', script, folder.path],
+        { stdio: ['pipe', 'pipe', 'inherit'] },
+      ),
+    )
+    type Process = (typeof processes)[number]
+    const ends = processes.map((process) => new Promise((resolve) => process.once('exit', resolve)))
+    const said = (process: Process): Promise<string> =>
+      new Promise((resolve) => process.stdout.once('data', (chunk) => resolve(String(chunk).trim())))
+    const tell = (what: string): Promise<string[]> => {
       const answers = processes.map(said)
-      for (const process of processes) process.stdin.write('go\n')
-      const outcomes = await Promise.all(answers)
-      const ends = processes.map((process) => new Promise((resolve) => process.once('exit', resolve)))
+      for (const process of processes) process.stdin.write(what)
+      return Promise.all(answers)
+    }
+    const gone = [
+      JSON.stringify({ pid: 2 ** 30, born: '' }),
+      // Never written whole.
+      '',
+    ]
+    const guard = createHash('sha256').update(gone[0]!).digest('hex').slice(0, 16)
+    try {
+      await Promise.all(processes.map(said))
+      for (let round = 0; round < 60; round++) {
+        writeFileSync(join(folder.path, 'lock'), gone[round % gone.length]!)
+        // In the rounds of the first kind now and then someone died while he was taking it over.
+        if (round % 6 === 0)
+          writeFileSync(join(folder.path, `lock.${guard}`), JSON.stringify({ pid: 2 ** 30 - 1, born: '' }))
+        const outcomes = await tell('open\n')
+        assert.equal(outcomes.filter((outcome) => outcome === 'held').length, 1, outcomes.join('\n'))
+        for (const outcome of outcomes) assert.match(outcome, /^held$|in use by process|try again/)
+        assert.deepEqual(readdirSync(folder.path), ['lock'], 'neither drafts nor guards are left')
+        assert.deepEqual(new Set(await tell('let go\n')), new Set(['free']))
+      }
+    } finally {
       for (const process of processes) process.kill('SIGKILL')
       await Promise.all(ends)
-      assert.equal(outcomes.filter((outcome) => outcome === 'held').length, 1, outcomes.join('\n'))
     }
   })
 

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import {
   constants,
   copyFileSync,
@@ -96,7 +97,11 @@ export class StateFolder implements Disposable {
     heldHere.delete(this.path)
     const path = join(this.path, lockName)
     // Whoever took it from us by mistake, or by hand, keeps it.
-    if (readHolder(path)?.pid === process.pid) rmSync(path, { force: true })
+    try {
+      if (holderOf(readLock(path) ?? '')?.pid === process.pid) rmSync(path, { force: true })
+    } catch {
+      // A lock that cannot be read is not ours any more.
+    }
   }
 
   [Symbol.dispose](): void {
@@ -105,6 +110,8 @@ export class StateFolder implements Disposable {
 }
 
 const lockName = 'lock'
+/** `lock`, then for each process whose lock is being taken over 16 digits of the hash of it. */
+const guardName = /^lock(\.[0-9a-f]{16})+$/
 /** Folders that this very process holds: a control plane and sidecars may share one process in tests. */
 const heldHere = new Set<string>()
 
@@ -146,27 +153,22 @@ interface Holder {
   readonly born: string
 }
 
-/**
- * A file beside the lock is written whole and then linked to its name: the link is made by one process only, and no one
- * ever sees a lock that does not say whose it is.
- */
+/** Throws StateFolderError when another process holds it. */
 function lock(folder: string): void {
   const path = join(folder, lockName)
   if (heldHere.has(folder)) throw locked(folder, process.pid)
   const own = join(folder, `${lockName}.${process.pid}.0.tmp`)
+  const content = JSON.stringify({ pid: process.pid, born: bornOf(process.pid) } satisfies Holder)
   try {
-    writeFileSync(own, JSON.stringify({ pid: process.pid, born: bornOf(process.pid) } satisfies Holder), {
-      mode: 0o600,
-    })
-    // More than once: after a lock of a process that is gone was cleared, another process may have been faster.
-    for (let round = 0; round < 3; round++) {
-      if (isLinked(own, path)) {
+    // More than once: whoever is clearing the lock of a process that is gone may leave again, or die over it.
+    for (let round = 0; round < 10; round++) {
+      const holder = take(path, own, content)
+      if (holder === undefined) {
         heldHere.add(folder)
         return
       }
-      const holder = readHolder(path)
-      if (holder !== undefined && isAlive(holder)) throw locked(folder, holder.pid)
-      clear(path, join(folder, `${lockName}.${process.pid}.1.tmp`), holder)
+      if (holder !== 'contended') throw locked(folder, holder.pid)
+      Atomics.wait(pause, 0, 0, 10)
     }
   } catch (error) {
     throw error instanceof StateFolderError ? error : problem(`lock ${folder}`, error)
@@ -174,6 +176,42 @@ function lock(folder: string): void {
     rmSync(own, { force: true })
   }
   throw new StateFolderError(`${folder} is being locked by another process: try again`)
+}
+
+/** Nobody ever notifies it: waiting on it is a pause of a function that must not return in between. */
+const pause = new Int32Array(new SharedArrayBuffer(4))
+
+/**
+ * Makes the file at `path` ours: undefined when it is, else the living process whose it is, or `contended` when another
+ * process is just taking it over.
+ *
+ * The file is written whole beside it (`own`) and then linked to its name: the link is made by one process only, and no
+ * one ever sees a lock that does not say whose it is. The file of a process that is gone is replaced by whoever holds
+ * the guard named for that very process and life, taken in the same way. Only its holder may touch the file, and the
+ * file cannot change otherwise, for its owner is gone; so what is replaced is always what was looked at. (To move the
+ * file away and look at it then is not enough: it may be that of someone faster, and while it is away a third takes the
+ * name.)
+ */
+function take(path: string, own: string, content: string): Holder | 'contended' | undefined {
+  writeFileSync(own, content, { mode: 0o600 })
+  if (isLinked(own, path)) return undefined
+  const found = readLock(path)
+  // Given back just now.
+  if (found === undefined) return 'contended'
+  const holder = holderOf(found)
+  if (holder !== undefined && isAlive(holder)) return holder
+  const guard = `${path}.${createHash('sha256').update(found).digest('hex').slice(0, 16)}`
+  if (take(guard, own, content) !== undefined) return 'contended'
+  try {
+    if (readLock(path) !== found) return 'contended'
+    // A name of its own, for `own` and the guard may be one file, and rename does nothing between two names of one file.
+    rmSync(own, { force: true })
+    writeFileSync(own, content, { mode: 0o600 })
+    renameSync(own, path)
+    return undefined
+  } finally {
+    rmSync(guard, { force: true })
+  }
 }
 
 function isLinked(from: string, to: string): boolean {
@@ -200,24 +238,12 @@ function isCopied(from: string, to: string): boolean {
   }
 }
 
-/** Removes the lock of a process that is gone, and puts back one that is not it but that of someone faster. */
-function clear(path: string, aside: string, gone: Holder | undefined): void {
-  try {
-    // Only one of several processes that see the same lock can move it away.
-    renameSync(path, aside)
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return
-    throw error
-  }
-  const taken = readHolder(aside)
-  if (taken !== undefined && (taken.pid !== gone?.pid || taken.born !== gone.born)) isLinked(aside, path)
-  rmSync(aside, { force: true })
-}
-
 /** What a process that was killed in the middle of a write left behind; only the holder of the lock writes. */
 function removeDrafts(folder: string): void {
   try {
     for (const name of readdirSync(folder)) {
+      // Guards are for locks that are no longer there: whoever takes one now finds ours and leaves.
+      if (guardName.test(name)) rmSync(join(folder, name), { force: true })
       const pid = /\.(\d+)\.\d+\.tmp$/.exec(name)?.[1]
       if (pid === undefined) continue
       // Another process may be about to try the lock with it.
@@ -229,14 +255,23 @@ function removeDrafts(folder: string): void {
   }
 }
 
-function readHolder(path: string): Holder | undefined {
+function readLock(path: string): string | undefined {
   try {
-    const value: unknown = JSON.parse(readFileSync(path, 'utf8'))
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+/** Undefined for what a process half wrote and died in. */
+function holderOf(content: string): Holder | undefined {
+  try {
+    const value: unknown = JSON.parse(content)
     if (typeof value !== 'object' || value === null || !('pid' in value) || !('born' in value)) return undefined
     if (!Number.isInteger(value.pid) || typeof value.born !== 'string') return undefined
     return { pid: Number(value.pid), born: value.born }
   } catch {
-    // Half-written by a process that died in it, or gone by now.
     return undefined
   }
 }
