@@ -3,10 +3,11 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { crdFiles, crdFolder, ownKinds } from '../../src/api/generate-crds.ts'
+import { crdFiles, ownKinds } from '../../src/api/generate-crds.ts'
 import { type KindTraits, kinds } from '../../src/api/policy/kinds.ts'
 import { brokenPolicies, goodPolicies } from '../support/policies.ts'
 import { type Cluster, openCluster, parseDocuments } from './cluster.ts'
+import { installDefinitions } from './mesh.ts'
 import type { Namespace } from './namespace.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -16,7 +17,7 @@ let shop: Namespace
 
 before(async () => {
   cluster = await openCluster()
-  await cluster.kubectl(['apply', '--server-side', '--force-conflicts', '--filename', crdFolder])
+  await installDefinitions(cluster)
   for (const kind of ownKinds)
     await cluster.kubectl([
       'wait',

@@ -9,6 +9,13 @@ import { gatewayApiFolder, imagesFolder, root } from './state.ts'
 const release = inSystem.name
 const crdRelease = `${inSystem.name}-crds`
 
+const inNamespace = ['--namespace', inSystem.namespace, '--create-namespace']
+
+/** Our CRDs, as their chart installs them: helm refuses to take over definitions that were applied by hand. */
+export async function installDefinitions(cluster: Cluster): Promise<void> {
+  await cluster.helm(['upgrade', '--install', crdRelease, chart('outrigger-crds'), ...inNamespace])
+}
+
 export interface MeshOptions {
   /** `--set` values of the chart. */
   readonly values?: Readonly<Record<string, string>>
@@ -19,8 +26,7 @@ export async function installMesh(cluster: Cluster, { values = {} }: MeshOptions
   const crds = gatewayApiCrds().flatMap((file) => ['--filename', file])
   await cluster.kubectl(['apply', '--server-side', '--force-conflicts', ...crds])
   await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=60s', ...crds])
-  const namespace = ['--namespace', inSystem.namespace, '--create-namespace']
-  await cluster.helm(['upgrade', '--install', crdRelease, chart('outrigger-crds'), ...namespace])
+  await installDefinitions(cluster)
   const [repository, tag] = outrigger.split(':') as [string, string]
   const set = {
     'image.repository': repository,
@@ -33,7 +39,7 @@ export async function installMesh(cluster: Cluster, { values = {} }: MeshOptions
     '--install',
     release,
     chart('outrigger'),
-    ...namespace,
+    ...inNamespace,
     '--wait',
     '--timeout',
     '2m',
