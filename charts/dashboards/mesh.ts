@@ -1,5 +1,5 @@
 import { dashboard } from './dashboard.ts'
-import { failed, quantile, rate, reporter, success, successRatio, tcpBytes, total, volume } from './queries.ts'
+import { failed, now, quantile, rate, reporter, success, successRatio, tcpBytes, total, volume } from './queries.ts'
 
 const where = 'reporter="$reporter"'
 const service = 'destination_service_namespace, destination_service_name'
@@ -14,19 +14,7 @@ export const mesh = dashboard({
     {
       title: 'Now',
       panels: [
-        {
-          title: 'Requests',
-          kind: 'stat',
-          unit: 'reqps',
-          queries: [{ expr: total('outrigger_requests_total', where) }],
-        },
-        {
-          title: 'Answered, and not with 5xx',
-          kind: 'stat',
-          unit: 'percentunit',
-          red: { below: 0.99 },
-          queries: [{ expr: successRatio(where) }],
-        },
+        ...now(where),
         { title: 'p99', kind: 'stat', unit: 's', queries: [{ expr: quantile(0.99, where) }] },
         {
           title: 'By mTLS',

@@ -29,6 +29,25 @@ export function quantile(q: number, where: string, by?: string): string {
   return `histogram_quantile(${q}, ${rate('outrigger_request_duration_seconds_bucket', where, labels)})`
 }
 
+/** Two figures at the head: requests a second, and the share of them that went well. */
+export function now(where: string): Panel[] {
+  return [
+    {
+      title: 'Requests',
+      kind: 'stat',
+      unit: 'reqps',
+      queries: [{ expr: total('outrigger_requests_total', where) }],
+    },
+    {
+      title: 'Answered, and not with 5xx',
+      kind: 'stat',
+      unit: 'percentunit',
+      red: { below: 0.99 },
+      queries: [{ expr: successRatio(where) }],
+    },
+  ]
+}
+
 /** Median, 90 % and 99 %. */
 export function latency(title: string, where: string): Panel {
   return {

@@ -1,5 +1,5 @@
 import { dashboard } from './dashboard.ts'
-import { failed, latency, quantile, rate, reporter, success, successRatio, tcpBytes, total, volume } from './queries.ts'
+import { failed, latency, now, quantile, rate, reporter, success, tcpBytes, volume } from './queries.ts'
 
 const of = 'destination_service_namespace="$namespace", destination_service_name="$service"'
 const where = `reporter="$reporter", ${of}`
@@ -28,19 +28,7 @@ export const service = dashboard({
     {
       title: '$namespace/$service',
       panels: [
-        {
-          title: 'Requests',
-          kind: 'stat',
-          unit: 'reqps',
-          queries: [{ expr: total('outrigger_requests_total', where) }],
-        },
-        {
-          title: 'Answered, and not with 5xx',
-          kind: 'stat',
-          unit: 'percentunit',
-          red: { below: 0.99 },
-          queries: [{ expr: successRatio(where) }],
-        },
+        ...now(where),
         { title: 'p50', kind: 'stat', unit: 's', queries: [{ expr: quantile(0.5, where) }] },
         { title: 'p99', kind: 'stat', unit: 's', queries: [{ expr: quantile(0.99, where) }] },
       ],

@@ -1,7 +1,7 @@
 /** Annotations with which people steer one Pod's sidecar: Istio's words under our own prefixes. */
 
-import { isIP } from 'node:net'
 import { closest } from '../../src/api/documents/closest.ts'
+import { addressRange, isInterfaceName, isPort } from '../../src/base/address-text.ts'
 import { marks } from '../../src/base/kubernetes-names.ts'
 import type { InjectorConfig } from '../config.ts'
 
@@ -38,7 +38,7 @@ const captureFlags: Readonly<Record<string, { flag: string; check: (item: string
   excludeOutboundPorts: { flag: '--exclude-outbound-ports', check: isPort, expected: 'ports' },
   includeInboundPorts: { flag: '--include-inbound-ports', check: isPortOrAll, expected: 'ports or *' },
   excludeInboundPorts: { flag: '--exclude-inbound-ports', check: isPort, expected: 'ports' },
-  excludeInterfaces: { flag: '--exclude-interfaces', check: isInterface, expected: 'interface names' },
+  excludeInterfaces: { flag: '--exclude-interfaces', check: isInterfaceName, expected: 'interface names' },
 }
 
 const quantity = /^\d+(\.\d+)?(m|k|M|G|Ki|Mi|Gi)?$/
@@ -151,28 +151,14 @@ function list(value: string): string[] {
     .filter((item) => item !== '')
 }
 
-function isPort(text: string): boolean {
-  return /^\d{1,5}$/.test(text) && Number(text) >= 1 && Number(text) <= 65_535
-}
-
 function isPortOrAll(text: string): boolean {
   return text === '*' || isPort(text)
 }
 
 function isCidr(text: string): boolean {
-  const [address = '', length, ...rest] = text.split('/')
-  const most = isIP(address) === 6 ? 128 : 32
-  return (
-    isIP(address) !== 0 &&
-    rest.length === 0 &&
-    (length === undefined || (/^\d{1,3}$/.test(length) && Number(length) <= most))
-  )
+  return addressRange(text) !== undefined
 }
 
 function isCidrOrAll(text: string): boolean {
   return text === '*' || isCidr(text)
-}
-
-function isInterface(text: string): boolean {
-  return /^[A-Za-z0-9._@][A-Za-z0-9._@-]{0,14}$/.test(text)
 }

@@ -108,8 +108,10 @@ function reachOf(model: MeshModel, policy: Scoped): string[] {
 
 function conflicted(loser: Document, path: readonly (string | number)[], winner: Document, target: string): Problem {
   const { file, line } = winner.origin
+  // An object of a cluster has no line, and its name says where it is.
+  const place = line === 0 ? '' : ` (${file}:${line})`
   const message =
-    `conflicts with ${winner.kind} ${objectKey(winner)} (${file}:${line}), which holds for ${target} already; ` +
+    `conflicts with ${winner.kind} ${objectKey(winner)}${place}, which holds for ${target} already; ` +
     'the older of two is in force, and of two without a date the first by name'
   return problemAt(loser, path, { code: 'conflicted', message })
 }

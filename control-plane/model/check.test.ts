@@ -224,6 +224,20 @@ test('a policy in Shadow mode conflicts with nothing', () => {
   )
 })
 
+test('of a conflict the place is told where the winner has one', () => {
+  const text = [
+    ours('TelemetryPolicy', '{tracing: {samplingRate: 1}}').replace('name: p', 'name: a'),
+    ours('TelemetryPolicy', '{tracing: {samplingRate: 1}}').replace('name: p', 'name: b'),
+  ]
+  assert.match(problems(...text)[0]!, /conflicts with TelemetryPolicy shop\/a \(x\.yaml:1\), which/)
+  const { documents } = loadDocuments([{ path: 'x.yaml', text: text.join('\n---\n') }])
+  const inCluster = documents.map((document) => ({
+    ...document,
+    origin: { ...document.origin, file: `cluster:${document.kind}/${document.name}`, line: 0 },
+  }))
+  assert.match(checkModel(inCluster, clock)[0]!.message, /conflicts with TelemetryPolicy shop\/a, which/)
+})
+
 test('an expired fault is told with the clock that is given', () => {
   const fault = ours(
     'FaultInjection',

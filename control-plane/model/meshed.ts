@@ -1,8 +1,6 @@
 import type { DocumentOf } from '../../src/api/documents/document.ts'
+import { marks } from '../../src/base/kubernetes-names.ts'
 import type { DocumentIndex } from './document-index.ts'
-
-const injectLabel = 'outrigger.dev/inject'
-const statusAnnotation = 'outrigger.dev/status'
 
 /**
  * Whether a Pod has a sidecar, as declared: its own label decides, then the annotation that the injector leaves, then
@@ -10,10 +8,10 @@ const statusAnnotation = 'outrigger.dev/status'
  * become plaintext.
  */
 export function isMeshed(index: DocumentIndex, pod: DocumentOf<'Pod'>): boolean {
-  const label = pod.value.metadata.labels?.[injectLabel]
+  const label = pod.value.metadata.labels?.[marks.inject]
   if (label !== undefined) return label === 'true'
-  if (pod.value.metadata.annotations?.[statusAnnotation] !== undefined) return true
-  return index.find('Namespace', '', pod.namespace)?.value.metadata.labels?.[injectLabel] === 'enabled'
+  if (pod.value.metadata.annotations?.[marks.status] !== undefined) return true
+  return index.find('Namespace', '', pod.namespace)?.value.metadata.labels?.[marks.inject] === 'enabled'
 }
 
 /** `spiffe://TD/ns/NS/sa/SA` (SPIFFE-ID; the same layout as Istio's). */

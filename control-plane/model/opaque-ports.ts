@@ -1,5 +1,6 @@
 import type { DocumentOf } from '../../src/api/documents/document.ts'
 import { Protocol } from '../../src/api/gen/outrigger_pb.ts'
+import { isPort } from '../../src/base/address-text.ts'
 import { marks } from '../../src/base/kubernetes-names.ts'
 import { declaredProtocol } from './protocol.ts'
 import type { ServicePortValue } from './service-ports.ts'
@@ -10,8 +11,8 @@ const none: ReadonlySet<number> = new Set()
 export function opaquePorts(document: DocumentOf<'Pod'> | DocumentOf<'Service'>): ReadonlySet<number> {
   const text = document.value.metadata.annotations?.[marks.opaquePorts]
   if (text === undefined) return none
-  const numbers = text.split(',').map((part) => Number(part.trim() || '0'))
-  return new Set(numbers.filter((port) => Number.isInteger(port) && port >= 1 && port <= 65_535))
+  const items = text.split(',').map((item) => item.trim())
+  return new Set(items.filter(isPort).map(Number))
 }
 
 /** What a Service declares of one of its ports: its annotation first, then `appProtocol` and the name. */

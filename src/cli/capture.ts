@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants, readFileSync } from 'node:fs'
-import { isIP } from 'node:net'
 import { type Command, InvalidArgumentError } from 'commander'
+import { addressRange, isInterfaceName, isPort } from '../base/address-text.ts'
 import {
   type CaptureConfig,
   captureRules,
@@ -176,9 +176,8 @@ function parseId(text: string): number {
 }
 
 function parsePort(text: string): number {
-  const port = /^\d{1,5}$/.test(text) ? Number(text) : 0
-  if (port < 1 || port > 65_535) throw new InvalidArgumentError(`Expected a port from 1 to 65535, found "${text}".`)
-  return port
+  if (!isPort(text)) throw new InvalidArgumentError(`Expected a port from 1 to 65535, found "${text}".`)
+  return Number(text)
 }
 
 function parsePorts(text: string): number[] {
@@ -191,17 +190,10 @@ function parsePortsOrAll(text: string): '*' | number[] {
 
 function parseCidrs(text: string): string[] {
   return items(text).map((cidr) => {
-    const [address = '', length, ...rest] = cidr.split('/')
-    const family = isIP(address)
-    const most = family === 6 ? 128 : 32
-    if (
-      family === 0 ||
-      rest.length > 0 ||
-      (length !== undefined && (!/^\d{1,3}$/.test(length) || Number(length) > most))
-    ) {
+    const range = addressRange(cidr)
+    if (range === undefined)
       throw new InvalidArgumentError(`Expected an address range such as 10.0.0.0/8 or fd00::/8, found "${cidr}".`)
-    }
-    return length === undefined ? `${address}/${most}` : cidr
+    return range
   })
 }
 
@@ -211,9 +203,8 @@ function parseCidrsOrAll(text: string): string[] {
 
 function parseInterfaces(text: string): string[] {
   return items(text).map((name) => {
-    if (!/^[A-Za-z0-9._@-]{1,15}\+?$/.test(name) || name.startsWith('-')) {
+    if (!isInterfaceName(name))
       throw new InvalidArgumentError(`Expected an interface name such as eth1, found "${name}".`)
-    }
     return name
   })
 }
