@@ -24,9 +24,9 @@ export interface FilesOptions {
 }
 
 /** Events of one save come within a few milliseconds. */
-const quietMs = 25
+const quietMs = 10
 const quietMaxMs = 500
-/** The net below the watch: network file systems and bind mounts lose events. */
+/** The net below the watch, and always a look at every file: network file systems and bind mounts lose events. */
 const pollMs = 2_000
 
 /** Documents from folders of YAML and JSON files, read again whenever a file changes. */
@@ -38,6 +38,8 @@ export class FilesSource implements Source {
   readonly #store: LastGoodStore | undefined
   readonly #debounce: Debounce
   readonly #listeners = new Set<(state: SourceState) => void>()
+  /** Of each folder what the watch has named since the last reading; undefined: any file may have changed. */
+  #touched: (Set<string> | undefined)[]
   #watchers: FSWatcher[] = []
   #poll: Timer | undefined
   #recheck: Timer | undefined
@@ -52,6 +54,7 @@ export class FilesSource implements Source {
   constructor({ folders, clock, state, log = silentLog }: FilesOptions) {
     this.name = `files ${folders.join(' ')}`
     this.#folders = folders.map((path) => new PolicyFolder(path, clock))
+    this.#touched = folders.map(() => undefined)
     this.#clock = clock
     this.#log = log.named('files')
     if (state !== undefined) {
@@ -76,7 +79,7 @@ export class FilesSource implements Source {
       if (good !== undefined) folder.remember(good)
     }
     // Watches begin before the first reading, so that no change falls between the two.
-    for (const folder of this.#folders) this.#watch(folder.path)
+    for (const [at, folder] of this.#folders.entries()) this.#watch(folder.path, at)
     await this.#readFolders()
     const unreadable = this.#folders.find((folder) => folder.problem !== undefined)
     if (unreadable !== undefined) {
@@ -91,7 +94,10 @@ export class FilesSource implements Source {
     if (this.#stopped) throw new Error(`${this.name}: stopped before all of it was read`)
     this.#publish()
     this.#synced = true
-    this.#poll = this.#clock.every(pollMs, () => this.#reload())
+    this.#poll = this.#clock.every(pollMs, () => {
+      this.#touched.fill(undefined)
+      this.#reload()
+    })
     this.#recheckLater()
     if (this.#again) this.#reload()
   }
@@ -134,7 +140,9 @@ export class FilesSource implements Source {
   }
 
   async #readFolders(): Promise<void> {
-    for (const folder of this.#folders) await folder.read()
+    const touched = this.#touched
+    this.#touched = this.#folders.map(() => new Set())
+    for (const [at, folder] of this.#folders.entries()) await folder.read(touched[at])
   }
 
   #recheckLater(): void {
@@ -192,9 +200,13 @@ export class FilesSource implements Source {
     if (before.length > 0 && now.length === 0) this.#log.info('the documents are in order: they are published now')
   }
 
-  #watch(folder: string): void {
+  #watch(folder: string, at: number): void {
     try {
-      const watcher = watch(folder, { recursive: true, persistent: false }, () => this.#debounce.trigger())
+      const watcher = watch(folder, { recursive: true, persistent: false }, (_event, name) => {
+        if (name === null) this.#touched[at] = undefined
+        else this.#touched[at]?.add(name)
+        this.#debounce.trigger()
+      })
       // Out of inotify watches, or the folder went away: the poll goes on finding changes, only later.
       watcher.on('error', () => watcher.close())
       this.#watchers.push(watcher)

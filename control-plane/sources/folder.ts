@@ -1,3 +1,4 @@
+import type { BigIntStats } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
@@ -11,6 +12,7 @@ export interface FileStamp {
 
 /** Folders deeper than this are a mistake (or a loop of mounts). */
 const depthMax = 16
+const isListed = /\.(ya?ml|json)$/
 
 /**
  * The YAML and JSON files below `root`, in path order. Names that begin with a dot are left out: editors keep swap
@@ -20,7 +22,28 @@ const depthMax = 16
 export async function listFolder(root: string): Promise<FileStamp[]> {
   const found: FileStamp[] = []
   await walk(root, 0, found)
-  return found.sort((a, b) => (a.path < b.path ? -1 : 1))
+  return found.sort(byPath)
+}
+
+/**
+ * The list that `listFolder` would make now, where since `before` nothing has changed but these files (paths relative to
+ * `root`). Undefined when a name among them says nothing about one file: a folder, a link that others hang on, a hidden name.
+ */
+export async function relistFolder(
+  root: string,
+  before: readonly FileStamp[],
+  touched: ReadonlySet<string>,
+): Promise<FileStamp[] | undefined> {
+  const list = new Map(before.map((file) => [file.path, file]))
+  for (const name of touched) {
+    const path = join(root, name)
+    if (!isListed.test(name) || /(^|\/)\./.test(name) || name.split('/').length > depthMax) return undefined
+    const stats = await stat(path, { bigint: true }).catch(ignoreGone)
+    if (stats?.isDirectory()) return undefined
+    if (stats?.isFile()) list.set(path, stampOf(path, stats))
+    else list.delete(path)
+  }
+  return [...list.values()].sort(byPath)
 }
 
 async function walk(folder: string, depth: number, found: FileStamp[]): Promise<void> {
@@ -32,15 +55,22 @@ async function walk(folder: string, depth: number, found: FileStamp[]): Promise<
       const path = join(folder, entry.name)
       if (entry.isDirectory()) {
         if (depth < depthMax) await walk(path, depth + 1, found).catch(ignoreGone)
-      } else if (/\.(ya?ml|json)$/.test(entry.name)) {
+      } else if (isListed.test(entry.name)) {
         // Gone between readdir and stat: the same as never listed.
         const stats = await stat(path, { bigint: true }).catch(ignoreGone)
         if (!stats?.isFile()) return
-        const stamp = `${stats.ino}:${stats.size}:${stats.mtimeNs}:${stats.ctimeNs}`
-        found.push({ path, stamp, bytes: Number(stats.size) })
+        found.push(stampOf(path, stats))
       }
     }),
   )
+}
+
+function stampOf(path: string, { ino, size, mtimeNs, ctimeNs }: BigIntStats): FileStamp {
+  return { path, stamp: `${ino}:${size}:${mtimeNs}:${ctimeNs}`, bytes: Number(size) }
+}
+
+function byPath(a: FileStamp, b: FileStamp): number {
+  return a.path < b.path ? -1 : 1
 }
 
 function ignoreGone(error: NodeJS.ErrnoException): undefined {

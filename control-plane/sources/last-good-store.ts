@@ -34,6 +34,9 @@ export const lastGoodLimits = {
   foldersMax: 16,
 }
 
+/** The files themselves are the newest; what is kept here is for what will be wrong in them later. */
+const quietMs = 250
+
 const fileName = 'last-good-documents'
 /** The first line: what it is, the version of the layout, SHA-256 of all that follows it. */
 const headPattern = /^outrigger-documents (\d+) ([0-9a-f]{64})\n/
@@ -57,6 +60,7 @@ export class LastGoodStore {
   #written = ''
   #pending: ReadonlyMap<string, GoodFolder> | undefined
   #writing: Promise<void> | undefined
+  #writeNow = (): void => {}
 
   constructor(options: LastGoodStoreOptions) {
     this.#options = options
@@ -87,7 +91,13 @@ export class LastGoodStore {
   save(folders: ReadonlyMap<string, GoodFolder>): void {
     this.#pending = folders
     // Later: to make one text of everything takes its time, and whoever waits for the change comes first.
-    this.#writing ??= new Promise<void>((resolve) => setImmediate(resolve))
+    this.#writing ??= new Promise<void>((resolve) => {
+      const timer = this.#options.clock.after(quietMs, resolve)
+      this.#writeNow = () => {
+        timer.cancel()
+        resolve()
+      }
+    })
       .then(() => this.#write())
       .finally(() => {
         this.#writing = undefined
@@ -96,6 +106,7 @@ export class LastGoodStore {
 
   /** Resolves when all is written. */
   async close(): Promise<void> {
+    this.#writeNow()
     await this.#writing
   }
 

@@ -6,7 +6,7 @@ import type { Clock } from '../../src/base/clock.ts'
 import { documentKey } from '../model/document-key.ts'
 import { readPolicyFile, unreadableFolder } from './file-reading.ts'
 import { type FileState, nextFileState, type Reading } from './file-state.ts'
-import { type FileStamp, listFolder } from './folder.ts'
+import { type FileStamp, listFolder, relistFolder } from './folder.ts'
 import type { GoodFolder, GoodText } from './last-good-store.ts'
 import { fileGaps, type Gap, twinGaps } from './protection.ts'
 
@@ -27,6 +27,7 @@ export class PolicyFolder {
   /** The text that each document in force was read from. */
   readonly #origins = new WeakMap<Document, Origin>()
   #files: ReadonlyMap<string, Known> = new Map()
+  #listed: readonly FileStamp[] | undefined
   #remembered: GoodFolder | undefined
   #knownGaps: ReadonlySet<string> = new Set()
   #problem: Problem | undefined
@@ -56,12 +57,17 @@ export class PolicyFolder {
     this.#knownGaps = new Set(saved.gaps)
   }
 
-  /** Reads what has changed. */
-  async read(): Promise<void> {
-    let listed: FileStamp[]
+  /** Reads what has changed: anywhere, or in these files (paths relative to the folder) as far as that can be told. */
+  async read(touched?: ReadonlySet<string>): Promise<void> {
+    let listed: readonly FileStamp[]
     try {
-      listed = await listFolder(this.path)
+      const before = touched === undefined ? undefined : this.#listed
+      listed =
+        (before === undefined ? undefined : await relistFolder(this.path, before, touched!)) ??
+        (await listFolder(this.path))
+      this.#listed = listed
     } catch (error) {
+      this.#listed = undefined
       // A folder that cannot be read says nothing about its documents: all of them stay in force.
       this.#problem = unreadableFolder(this.path, error)
       return

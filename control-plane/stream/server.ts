@@ -45,7 +45,10 @@ export interface StreamServerOptions {
 // Each source waits for the end of a burst by itself; this is for several that change at once.
 const quietMs = 5
 const quietMaxMs = 500
+/** Each session's turn comes so often, */
 const tickMs = 5_000
+/** and not that of all at once: a thousand pings and pongs in one go would stand in the way of a change of policy. */
+const turns = 20
 
 /**
  * The one port that sidecars know: TLS 1.3 with the client's certificate asked for but not demanded, so that the same
@@ -69,6 +72,9 @@ export class StreamServer {
   readonly #watchingResources: Disposable
   readonly #watchingCertificate: Disposable
   readonly #ticking: Timer
+  readonly #turns = Array.from({ length: turns }, () => new Set<Session>())
+  #added = 0
+  #turn = 0
   #changed = new Set<string>()
 
   private constructor(options: StreamServerOptions) {
@@ -125,8 +131,8 @@ export class StreamServer {
       for (const name of names) this.#changed.add(name)
       this.#publishing.trigger()
     })
-    this.#ticking = options.clock.every(tickMs, () => {
-      for (const session of this.sidecars.sessions()) session.tick()
+    this.#ticking = options.clock.every(tickMs / turns, () => {
+      for (const session of this.#turns[this.#turn++ % turns]!) session.tick()
     })
   }
 
@@ -227,7 +233,10 @@ export class StreamServer {
       fail: (code, details) => void call.emit('error', { code, details }),
     })
     this.sidecars.add(session)
+    const turn = this.#turns[this.#added++ % turns]!
+    turn.add(session)
     const over = (): void => {
+      turn.delete(session)
       session.ended()
       this.sidecars.remove(session)
     }

@@ -40,7 +40,7 @@ export interface WatchConnectionOptions {
 
 // After a change a report says nothing that the acknowledgement does not: it is for status. The sidecars that see the same
 // change are spread over this time, for until then the control plane is busy with telling the others.
-const reportMs = { first: 100, last: 500 } as const
+const reportMs = { first: 250, last: 1_000 } as const
 
 /** One stream over one connection with one certificate, from Hello to its end. `WatchStream` replaces it when it ends. */
 export class WatchConnection {

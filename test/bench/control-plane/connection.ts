@@ -37,7 +37,7 @@ export interface ConnectionOptions {
 
 // As in src/control/: pulse.ts, watch-connection.ts.
 const pulseMs = { every: 1_000, answer: 600 } as const
-const reportMs = { first: 100, last: 500 } as const
+const reportMs = { first: 250, last: 1_000 } as const
 
 /** What `WatchConnection` says over one stream. */
 export class Connection {
