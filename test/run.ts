@@ -3,6 +3,7 @@
  * A lane whose needs are not there is named with the remedy; under CI=true that is a failure.
  */
 import { globSync } from 'node:fs'
+import { matchesGlob, relative } from 'node:path'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 import { fileURLToPath } from 'node:url'
@@ -16,6 +17,8 @@ interface Lane {
   readonly files: readonly string[]
   /** Files at once. */
   readonly concurrency: number
+  /** Of these files, which do not mind each other, those that run first and all at once. */
+  readonly together?: readonly string[]
   /** What is missing on this machine, each with its remedy; empty: it can run. */
   readonly missing?: () => readonly string[]
   /** Runs only when it is named. */
@@ -47,6 +50,8 @@ const lanes: readonly Lane[] = [
     name: 'cluster',
     files: ['test/cluster/**/!(conformance*).test.ts'],
     concurrency: 1,
+    // Nothing of the mesh runs for them, and nothing in them is timed.
+    together: ['test/cluster/{crds,node}.test.ts'],
     missing: missingForCluster,
     onRequest: true,
     open: openNode,
@@ -117,10 +122,17 @@ interface Counts {
 
 /** A lane whose ground cannot be laid has failed, and the next one runs. */
 async function openAndRun(lane: Lane, files: string[]): Promise<Counts> {
-  let counts: Counts = { passed: 0, failed: 0, skipped: 0 }
+  const counts: Counts = { passed: 0, failed: 0, skipped: 0 }
   try {
     await using _ = await lane.open?.()
-    counts = await runLane(lane, files)
+    const first = files.filter((file) => lane.together?.some((pattern) => matchesGlob(relative(root, file), pattern)))
+    if (first.length > 0) await runLane(lane, first, first.length, counts)
+    await runLane(
+      lane,
+      files.filter((file) => !first.includes(file)),
+      lane.concurrency,
+      counts,
+    )
   } catch (error) {
     process.stdout.write(`${error instanceof Error ? error.message : String(error)}\n`)
     counts.failed++
@@ -128,10 +140,9 @@ async function openAndRun(lane: Lane, files: string[]): Promise<Counts> {
   return counts
 }
 
-function runLane(lane: Lane, files: string[]): Promise<Counts> {
-  const counts = { passed: 0, failed: 0, skipped: 0 }
+function runLane(lane: Lane, files: string[], concurrency: number, counts: Counts): Promise<void> {
   return new Promise((resolve) => {
-    const stream = run({ files, concurrency: lane.concurrency, cwd: root, timeout: lane.timeoutMs ?? 600_000 })
+    const stream = run({ files, concurrency, cwd: root, timeout: lane.timeoutMs ?? 600_000 })
     // Suites and files are containers; only what asserts counts.
     stream.on('test:pass', (event) => {
       if (event.details.type === 'suite') return
@@ -141,7 +152,7 @@ function runLane(lane: Lane, files: string[]): Promise<Counts> {
     stream.on('test:fail', (event) => {
       if (event.details.type !== 'suite') counts.failed++
     })
-    stream.on('end', () => resolve(counts))
+    stream.on('end', () => resolve())
     stream.compose(spec).pipe(process.stdout, { end: false })
   })
 }

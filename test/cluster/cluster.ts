@@ -87,6 +87,23 @@ export class Cluster implements AsyncDisposable {
     return new Namespace(this, name)
   }
 
+  /**
+   * With all in it; its Pods get no time to end well, which is for the tests of rolling updates to ask for. Gone some seconds
+   * later: who makes one of the same name waits for that with `whenDeleted`.
+   */
+  async deleteNamespace(name: string): Promise<void> {
+    // First, so that nobody makes its Pods anew.
+    await this.kubectl(['delete', 'namespace', name, '--ignore-not-found', '--wait=false'])
+    await this.existing(name).endPods()
+  }
+
+  /** When somebody is deleting the namespace, until it is gone. */
+  async whenDeleted(namespace: string): Promise<void> {
+    const phase = ['get', 'namespace', namespace, '--ignore-not-found', '--output', 'jsonpath={.status.phase}']
+    if ((await this.kubectl(phase)) !== 'Terminating') return
+    await this.kubectl(['wait', `namespace/${namespace}`, '--for=delete', '--timeout=120s'], { timeoutMs: 125_000 })
+  }
+
   /** Pods, events and logs of the namespaces (those of the tests when left out), as a text to read. */
   story(...namespaces: string[]): Promise<string> {
     return story(this, namespaces.length > 0 ? namespaces : this.#namespaces.map(({ name }) => name))

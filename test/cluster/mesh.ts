@@ -11,6 +11,15 @@ const crdRelease = `${inSystem.name}-crds`
 
 const inNamespace = ['--namespace', inSystem.namespace, '--create-namespace']
 
+/** Once for each node: nobody takes them away. */
+async function installGatewayApi(cluster: Cluster): Promise<void> {
+  const crds = gatewayApiCrds().flatMap((file) => ['--filename', file])
+  const { status } = await cluster.attempt(['get', ...crds])
+  if (status === 0) return
+  await cluster.kubectl(['apply', '--server-side', '--force-conflicts', ...crds])
+  await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=60s', ...crds])
+}
+
 /** Our CRDs, as their chart installs them: helm refuses to take over definitions that were applied by hand. */
 export async function installDefinitions(cluster: Cluster): Promise<void> {
   await cluster.helm(['upgrade', '--install', crdRelease, chart('outrigger-crds'), ...inNamespace])
@@ -23,9 +32,7 @@ export interface MeshOptions {
 
 /** Installs it with helm, or upgrades what is there; ready on return. Disposing takes the release away, not the CRDs. */
 export async function installMesh(cluster: Cluster, { values = {} }: MeshOptions = {}): Promise<AsyncDisposable> {
-  const crds = gatewayApiCrds().flatMap((file) => ['--filename', file])
-  await cluster.kubectl(['apply', '--server-side', '--force-conflicts', ...crds])
-  await cluster.kubectl(['wait', '--for=condition=Established', '--timeout=60s', ...crds])
+  await installGatewayApi(cluster)
   await installDefinitions(cluster)
   const [repository, tag] = outrigger.split(':') as [string, string]
   const set = {
@@ -47,7 +54,14 @@ export async function installMesh(cluster: Cluster, { values = {} }: MeshOptions
   ])
   return {
     [Symbol.asyncDispose]: async () => {
-      await cluster.helm(['uninstall', release, '--namespace', inSystem.namespace, '--wait', '--timeout', '2m'])
+      const { namespace, name, lease } = inSystem
+      // In the foreground, so that nobody makes its Pods anew.
+      await cluster.helm(['uninstall', release, '--namespace', namespace, '--cascade', 'foreground'])
+      const system = cluster.existing(namespace)
+      await system.endPods()
+      await system.wait(`deployment/${name}`, 'delete')
+      // Who was ended at once has not given it back, and the next control plane would wait for its end.
+      await system.kubectl(['delete', 'lease', lease, '--ignore-not-found'])
     },
   }
 }

@@ -16,6 +16,7 @@ const limit = { timeout: 6 * 60_000 }
 /** One hop, no route, no retry: what is lost is lost. */
 const url = 'http://inventory-v1:8080/stock/anchor'
 const target = 'deployment/inventory-v1'
+const ratePerSecond = 320
 
 describe('nothing is lost', () => {
   const running = new AsyncDisposableStack()
@@ -35,7 +36,7 @@ describe('nothing is lost', () => {
   afterEach((test) => cluster.explain(test, 'shop', inSystem.namespace))
 
   test('five rolling updates of a meshed Deployment: 0 of 20,000 requests', limit, async () => {
-    await using load = await SteadyLoad.start(shop, { url, ratePerSecond: 250 })
+    await using load = await SteadyLoad.start(shop, { url, ratePerSecond })
     const started = performance.now()
     for (let round = 0; round < 5; round++) {
       await shop.kubectl(['rollout', 'restart', target])
@@ -45,7 +46,7 @@ describe('nothing is lost', () => {
     await until(async () => {
       const { items } = await shop.get('pods', '--selector', 'app=inventory,version=v1')
       assert.equal(items.length, 2)
-      assert.ok(performance.now() - started > (20_500 / 250) * 1_000)
+      assert.ok(performance.now() - started > (20_500 / ratePerSecond) * 1_000)
     }, 120_000)
     const outcome = await load.stop()
     assert.ok(outcome.sent >= 20_000, tellOutcome(outcome))

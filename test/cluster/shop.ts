@@ -36,6 +36,8 @@ export class Shop implements AsyncDisposable {
     const shop = new Shop(cluster)
     const documents = parseDocuments(readFileSync(path.join(examples, 'kubernetes', 'shop.yaml'), 'utf8'))
     const isNamespace = ({ kind }: Found): boolean => kind === 'Namespace'
+    // That of another file of the lane.
+    await cluster.whenDeleted('shop')
     await cluster.apply(documents.filter(isNamespace))
     // As the file tells its reader to.
     const from = `--from-file=${path.join(examples, 'shop/apps')}`
@@ -73,8 +75,8 @@ export class Shop implements AsyncDisposable {
   async scenario(name: string, totalMs: number): Promise<ScenarioOutcome> {
     const { scenario, folder, policyFolder } = await loadScenario(name, path.join(examples, 'shop'))
     await this.policies()
-    for (const file of globSync('*.yaml', { cwd: policyFolder }))
-      await this.#cluster.apply(readFileSync(path.join(policyFolder, file), 'utf8'))
+    const files = globSync('*.yaml', { cwd: policyFolder }).map((file) => path.join(policyFolder, file))
+    if (files.length > 0) await this.#cluster.apply(files.map((file) => readFileSync(file, 'utf8')).join('\n---\n'))
     const hands = {
       act: (action: Phase['do'][number]) => this.#act(action, folder),
       appCounts: () => this.#appCounts(),
@@ -108,9 +110,7 @@ export class Shop implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#cluster.kubectl(['delete', 'namespace', 'shop', '--ignore-not-found', '--timeout=120s'], {
-      timeoutMs: 125_000,
-    })
+    await this.#cluster.deleteNamespace('shop')
   }
 }
 
