@@ -12,6 +12,8 @@ const steps: readonly (readonly [string, string, readonly string[]])[] = [
   ['types', `${bin}/tsc`, ['--noEmit', '-p', '.']],
   ['format', `${bin}/biome`, ['check', '--error-on-warnings', '.']],
   ['lint', `${bin}/oxlint`, ['--type-aware', '--deny-warnings', '.']],
+]
+const unit: typeof steps = [
   ['unit, tidy', process.execPath, ['--disable-warning=ExperimentalWarning', `${root}/test/run.ts`, 'unit']],
 ]
 
@@ -21,7 +23,7 @@ if (option !== undefined && option !== '--static') {
   process.exit(2)
 }
 let failed = false
-for (const [name, command, args] of option === '--static' ? steps.slice(0, 3) : steps) {
+for (const [name, command, args] of option === '--static' ? steps : [...steps, ...unit]) {
   const started = performance.now()
   const { status, stdout, stderr } = spawnSync(command, args, {
     cwd: root,

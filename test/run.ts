@@ -3,7 +3,6 @@
  * A lane whose needs are not there is named with the remedy; under CI=true that is a failure.
  */
 import { globSync } from 'node:fs'
-import { matchesGlob, relative } from 'node:path'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 import { fileURLToPath } from 'node:url'
@@ -91,10 +90,7 @@ for (const lane of lanes) {
     report.push(`${lane.name.padEnd(12)} NOT RUN: ${missing.join('; ')}`)
     continue
   }
-  const files = lane.files
-    .flatMap((pattern) => globSync(pattern, { cwd: root }))
-    .map((file) => `${root}/${file}`)
-    .sort()
+  const files = find(lane.files)
   const started = performance.now()
   process.stdout.write(`\n# lane ${lane.name}: ${files.length} files\n`)
   const counts = await openAndRun(lane, files)
@@ -114,6 +110,13 @@ const incomplete = process.env['CI'] === 'true' && (notRun.length > 0 || skipped
 if (incomplete) process.stdout.write('CI=true: a lane or test that did not run is a failure\n')
 process.exit(failed > 0 || incomplete ? 1 : 0)
 
+function find(patterns: readonly string[]): string[] {
+  return patterns
+    .flatMap((pattern) => globSync(pattern, { cwd: root }))
+    .map((file) => `${root}/${file}`)
+    .sort()
+}
+
 interface Counts {
   passed: number
   failed: number
@@ -125,7 +128,7 @@ async function openAndRun(lane: Lane, files: string[]): Promise<Counts> {
   const counts: Counts = { passed: 0, failed: 0, skipped: 0 }
   try {
     await using _ = await lane.open?.()
-    const first = files.filter((file) => lane.together?.some((pattern) => matchesGlob(relative(root, file), pattern)))
+    const first = find(lane.together ?? [])
     if (first.length > 0) await runLane(lane, first, first.length, counts)
     await runLane(
       lane,

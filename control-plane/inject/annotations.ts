@@ -1,7 +1,7 @@
 /** Annotations with which people steer one Pod's sidecar: Istio's words under our own prefixes. */
 
 import { closest } from '../../src/api/documents/closest.ts'
-import { addressRange, isInterfaceName, isPort } from '../../src/base/address-text.ts'
+import { addressRange, commaList, isInterfaceName, isPort } from '../../src/base/address-text.ts'
 import { marks } from '../../src/base/kubernetes-names.ts'
 import type { InjectorConfig } from '../config.ts'
 
@@ -102,7 +102,7 @@ export function readSettings(annotations: Readonly<Record<string, string>>, defa
       const known = Object.hasOwn(captureFlags, word) ? captureFlags[word] : undefined
       if (known === undefined) warnings.push(unknown(name, word, Object.keys(captureFlags)))
       else {
-        const items = list(value)
+        const items = commaList(value)
         if (items.every(known.check)) capture.push(known.flag, items.join(','))
         else wrong(name, value, `a comma separated list of ${known.expected}`)
       }
@@ -112,7 +112,7 @@ export function readSettings(annotations: Readonly<Record<string, string>>, defa
       if (read === undefined) warnings.push(unknown(name, word, Object.keys(proxyReaders)))
       else read(name, value)
     } else if (name === marks.opaquePorts) {
-      if (!list(value).every(isPort)) wrong(name, value, 'a comma separated list of ports')
+      if (!commaList(value).every(isPort)) wrong(name, value, 'a comma separated list of ports')
     } else if (/(^|\.)outrigger\.dev\//.test(name) && name !== marks.status && name !== marks.suppress) {
       warnings.push(`annotation ${name} is not known`)
     }
@@ -142,13 +142,6 @@ function strings(quantities: Readonly<Record<string, string | undefined>> | unde
   return Object.fromEntries(
     Object.entries(quantities ?? {}).filter((entry): entry is [string, string] => entry[1] !== undefined),
   )
-}
-
-function list(value: string): string[] {
-  return value
-    .split(',')
-    .map((item) => item.trim())
-    .filter((item) => item !== '')
 }
 
 function isPortOrAll(text: string): boolean {

@@ -1,6 +1,6 @@
 import type { DocumentOf } from '../../src/api/documents/document.ts'
 import { Protocol } from '../../src/api/gen/outrigger_pb.ts'
-import { isPort } from '../../src/base/address-text.ts'
+import { commaList, isPort } from '../../src/base/address-text.ts'
 import { marks } from '../../src/base/kubernetes-names.ts'
 import { declaredProtocol } from './protocol.ts'
 import type { ServicePortValue } from './service-ports.ts'
@@ -11,8 +11,7 @@ const none: ReadonlySet<number> = new Set()
 export function opaquePorts(document: DocumentOf<'Pod'> | DocumentOf<'Service'>): ReadonlySet<number> {
   const text = document.value.metadata.annotations?.[marks.opaquePorts]
   if (text === undefined) return none
-  const items = text.split(',').map((item) => item.trim())
-  return new Set(items.filter(isPort).map(Number))
+  return new Set(commaList(text).filter(isPort).map(Number))
 }
 
 /** What a Service declares of one of its ports: its annotation first, then `appProtocol` and the name. */

@@ -38,8 +38,6 @@ export class FilesSource implements Source {
   readonly #store: LastGoodStore | undefined
   readonly #debounce: Debounce
   readonly #listeners = new Set<(state: SourceState) => void>()
-  /** Of each folder what the watch has named since the last reading; undefined: any file may have changed. */
-  #touched: (Set<string> | undefined)[]
   #watchers: FSWatcher[] = []
   #poll: Timer | undefined
   #recheck: Timer | undefined
@@ -54,7 +52,6 @@ export class FilesSource implements Source {
   constructor({ folders, clock, state, log = silentLog }: FilesOptions) {
     this.name = `files ${folders.join(' ')}`
     this.#folders = folders.map((path) => new PolicyFolder(path, clock))
-    this.#touched = folders.map(() => undefined)
     this.#clock = clock
     this.#log = log.named('files')
     if (state !== undefined) {
@@ -79,7 +76,7 @@ export class FilesSource implements Source {
       if (good !== undefined) folder.remember(good)
     }
     // Watches begin before the first reading, so that no change falls between the two.
-    for (const [at, folder] of this.#folders.entries()) this.#watch(folder.path, at)
+    for (const folder of this.#folders) this.#watch(folder)
     await this.#readFolders()
     const unreadable = this.#folders.find((folder) => folder.problem !== undefined)
     if (unreadable !== undefined) {
@@ -95,7 +92,7 @@ export class FilesSource implements Source {
     this.#publish()
     this.#synced = true
     this.#poll = this.#clock.every(pollMs, () => {
-      this.#touched.fill(undefined)
+      for (const folder of this.#folders) folder.touch(null)
       this.#reload()
     })
     this.#recheckLater()
@@ -140,9 +137,7 @@ export class FilesSource implements Source {
   }
 
   async #readFolders(): Promise<void> {
-    const touched = this.#touched
-    this.#touched = this.#folders.map(() => new Set())
-    for (const [at, folder] of this.#folders.entries()) await folder.read(touched[at])
+    for (const folder of this.#folders) await folder.read()
   }
 
   #recheckLater(): void {
@@ -200,11 +195,10 @@ export class FilesSource implements Source {
     if (before.length > 0 && now.length === 0) this.#log.info('the documents are in order: they are published now')
   }
 
-  #watch(folder: string, at: number): void {
+  #watch(folder: PolicyFolder): void {
     try {
-      const watcher = watch(folder, { recursive: true, persistent: false }, (_event, name) => {
-        if (name === null) this.#touched[at] = undefined
-        else this.#touched[at]?.add(name)
+      const watcher = watch(folder.path, { recursive: true, persistent: false }, (_event, name) => {
+        folder.touch(name)
         this.#debounce.trigger()
       })
       // Out of inotify watches, or the folder went away: the poll goes on finding changes, only later.

@@ -28,6 +28,8 @@ export class PolicyFolder {
   readonly #origins = new WeakMap<Document, Origin>()
   #files: ReadonlyMap<string, Known> = new Map()
   #listed: readonly FileStamp[] | undefined
+  /** What may have changed since the last reading, relative to the folder; undefined: any file. */
+  #touched: Set<string> | undefined
   #remembered: GoodFolder | undefined
   #knownGaps: ReadonlySet<string> = new Set()
   #problem: Problem | undefined
@@ -57,13 +59,20 @@ export class PolicyFolder {
     this.#knownGaps = new Set(saved.gaps)
   }
 
-  /** Reads what has changed: anywhere, or in these files (paths relative to the folder) as far as that can be told. */
-  async read(touched?: ReadonlySet<string>): Promise<void> {
+  /** The next reading looks at this file (a path relative to the folder), or when null at every file. */
+  touch(name: string | null): void {
+    if (name === null) this.#touched = undefined
+    else this.#touched?.add(name)
+  }
+
+  /** Reads what has changed of what was touched; the first time everything. */
+  async read(): Promise<void> {
+    const touched = this.#touched
+    this.#touched = new Set()
     let listed: readonly FileStamp[]
     try {
-      const before = touched === undefined ? undefined : this.#listed
       listed =
-        (before === undefined ? undefined : await relistFolder(this.path, before, touched!)) ??
+        (touched && this.#listed && (await relistFolder(this.path, this.#listed, touched))) ??
         (await listFolder(this.path))
       this.#listed = listed
     } catch (error) {

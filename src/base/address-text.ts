@@ -1,4 +1,4 @@
-/** Ports, address ranges and interface names as people write them in flags and annotations. */
+/** Ports, address ranges, interface names, and lists of them, as people write them in flags and annotations. */
 import { isIP } from 'node:net'
 
 /** A decimal number from 1 to 65535. */
@@ -14,6 +14,14 @@ export function addressRange(text: string): string | undefined {
   const most = family === 6 ? 128 : 32
   if (length === undefined) return `${address}/${most}`
   return /^\d{1,3}$/.test(length) && Number(length) <= most ? text : undefined
+}
+
+/** The items of a comma separated list, without the space around them. */
+export function commaList(text: string): string[] {
+  return text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '')
 }
 
 /** As Linux has them, at most 15 characters, or all that begin so (`eth+`), as iptables writes it. */

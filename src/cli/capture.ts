@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants, readFileSync } from 'node:fs'
 import { type Command, InvalidArgumentError } from 'commander'
-import { addressRange, isInterfaceName, isPort } from '../base/address-text.ts'
+import { addressRange, commaList, isInterfaceName, isPort } from '../base/address-text.ts'
 import {
   type CaptureConfig,
   captureRules,
@@ -181,7 +181,7 @@ function parsePort(text: string): number {
 }
 
 function parsePorts(text: string): number[] {
-  return items(text).map(parsePort)
+  return commaList(text).map(parsePort)
 }
 
 function parsePortsOrAll(text: string): '*' | number[] {
@@ -189,7 +189,7 @@ function parsePortsOrAll(text: string): '*' | number[] {
 }
 
 function parseCidrs(text: string): string[] {
-  return items(text).map((cidr) => {
+  return commaList(text).map((cidr) => {
     const range = addressRange(cidr)
     if (range === undefined)
       throw new InvalidArgumentError(`Expected an address range such as 10.0.0.0/8 or fd00::/8, found "${cidr}".`)
@@ -202,7 +202,7 @@ function parseCidrsOrAll(text: string): string[] {
 }
 
 function parseInterfaces(text: string): string[] {
-  return items(text).map((name) => {
+  return commaList(text).map((name) => {
     if (!isInterfaceName(name))
       throw new InvalidArgumentError(`Expected an interface name such as eth1, found "${name}".`)
     return name
@@ -212,11 +212,4 @@ function parseInterfaces(text: string): string[] {
 function parseIpv6(text: string): string {
   if (!['auto', 'on', 'off'].includes(text)) throw new InvalidArgumentError('Expected auto, on or off.')
   return text
-}
-
-function items(text: string): string[] {
-  return text
-    .split(',')
-    .map((item) => item.trim())
-    .filter((item) => item !== '')
 }

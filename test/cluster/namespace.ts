@@ -121,12 +121,12 @@ export class Namespace implements AsyncDisposable {
     await this.wait(`pod/${name}`, 'Ready')
   }
 
-  /** Without waiting until everything in it has ended. */
   /** Ends every Pod at once, and takes it away. */
   async endPods(): Promise<void> {
     await this.kubectl(['delete', 'pods', '--all', '--force', '--grace-period=0', '--wait=false'])
   }
 
+  /** Without waiting until everything in it has ended. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#isGone) return
     this.#isGone = true
