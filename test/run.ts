@@ -10,6 +10,7 @@ import { missingForChart } from './chart/requirements.ts'
 import { openNode } from './cluster/node.ts'
 import { missingForCluster } from './cluster/requirements.ts'
 import { missingForNetns } from './netns/requirements.ts'
+import { missingForPeers } from './peers/requirements.ts'
 
 interface Lane {
   readonly name: string
@@ -44,6 +45,7 @@ const lanes: readonly Lane[] = [
   { name: 'fuzz', files: ['test/fuzz/**/*.test.ts'], concurrency: 1 },
   { name: 'integration', files: ['test/integration/**/*.test.ts'], concurrency: 1 },
   { name: 'netns', files: ['test/netns/**/*.test.ts'], concurrency: 1, missing: missingForNetns },
+  { name: 'peers', files: ['test/peers/**/*.test.ts'], concurrency: 1, missing: missingForPeers },
   { name: 'chart', files: ['test/chart/**/*.test.ts'], concurrency: 2, missing: missingForChart },
   {
     name: 'cluster',
@@ -65,6 +67,15 @@ const lanes: readonly Lane[] = [
     onRequest: true,
     open: openNode,
     timeoutMs: 30 * 60_000,
+  },
+  {
+    // What other lanes try in thousands, in millions; what needs minutes to show.
+    name: 'long',
+    files: ['test/long/**/*.test.ts'],
+    concurrency: 1,
+    missing: missingForPeers,
+    onRequest: true,
+    timeoutMs: 120 * 60_000,
   },
 ]
 

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import { netnsPath } from '../netns/requirements.ts'
+import { findProgram } from '../support/programs.ts'
 
 /** Oldest Go that builds every module under programs/. */
 const goNeeded = [1, 26] as const
@@ -27,9 +27,9 @@ function goProblems(): string[] {
 
 /** Of those that a node needs, the ones that say whether the rest is there; `build` installs them with apt-get. */
 function packageProblems(): string[] {
-  if (isInstalled('apt-get')) return []
+  if (findProgram('apt-get') !== undefined) return []
   const absent = ['containerd', 'runc', 'iptables', 'ip', 'conntrack', 'openssl', 'nsenter', 'strip'].filter(
-    (name) => !isInstalled(name),
+    (name) => findProgram(name) === undefined,
   )
   if (absent.length === 0) return []
   return [
@@ -52,8 +52,4 @@ function namespaceProblems(): string[] {
   const tried = spawnSync('unshare', ['--mount', '--net', '--pid', '--fork', 'true'], { encoding: 'utf8' })
   if (tried.status === 0) return []
   return [`cannot make namespaces (${(tried.stderr ?? '').trim()}): run with CAP_SYS_ADMIN`]
-}
-
-function isInstalled(name: string): boolean {
-  return netnsPath.split(':').some((folder) => folder !== '' && existsSync(`${folder}/${name}`))
 }

@@ -4,9 +4,10 @@ import { chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writ
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { programPath } from '../support/programs.ts'
 import { Packets } from './packets.ts'
 import { Process } from './process.ts'
-import { missingForNetns, netnsPath } from './requirements.ts'
+import { missingForNetns } from './requirements.ts'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -15,7 +16,7 @@ export const proxyUid = 1337
 export const appUid = 2000
 export const controlPlaneUid = 1338
 
-const sbin = { ...process.env, PATH: netnsPath }
+const sbin = { ...process.env, PATH: programPath }
 
 /** A network with nothing on it. Dispose of it, whatever happens: that ends its processes and takes it all away. */
 export function mesh(): Mesh {

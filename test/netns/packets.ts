@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { sleep, systemClock } from '../../src/base/clock.ts'
+import { programPath } from '../support/programs.ts'
 import type { Process } from './process.ts'
-import { netnsPath } from './requirements.ts'
 
 /** What crossed the wire. Every question stops the recording first. */
 export class Packets {
@@ -42,7 +42,7 @@ export class Packets {
         'separator=|',
         ...names.flatMap((name) => ['-e', name]),
       ],
-      { env: { ...process.env, PATH: netnsPath }, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] },
+      { env: { ...process.env, PATH: programPath }, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] },
     )
     return text
       .split('\n')

@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { missingPrograms, type Program, programPath } from '../support/programs.ts'
 
 /** Programs of the network-namespace lane and the Debian package each is in. */
-const programs: readonly [name: string, debianPackage: string][] = [
+const programs: readonly Program[] = [
   ['ip', 'iproute2'],
   ['iptables-restore', 'iptables'],
   ['ip6tables-restore', 'iptables'],
@@ -14,28 +14,16 @@ const programs: readonly [name: string, debianPackage: string][] = [
 /** What the network-namespace lane lacks on this machine, each with its remedy; empty: it can run. */
 export function missingForNetns(): string[] {
   if (process.platform !== 'linux') return [`network namespaces need Linux, this is ${process.platform}`]
-  const missing: string[] = []
-  const absent = programs.filter(([name]) => !isInstalled(name))
-  if (absent.length > 0) {
-    const packages = [...new Set(absent.map(([, debianPackage]) => debianPackage))].join(' ')
-    missing.push(`no ${absent.map(([name]) => name).join(', ')}: apt-get install ${packages}`)
-  }
+  const missing = missingPrograms(programs)
   if (process.getuid?.() !== 0) missing.push('needs root: sudo npm run test:netns')
   if (missing.length === 0) missing.push(...kernelProblems())
   return missing
 }
 
-/** Sbin is not on every user's PATH. */
-export const netnsPath = `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`
-
-function isInstalled(name: string): boolean {
-  return netnsPath.split(':').some((folder) => folder !== '' && existsSync(`${folder}/${name}`))
-}
-
 /** A root without the capability, or a kernel without NAT, says so only when asked to do it. */
 function kernelProblems(): string[] {
   const name = `or${process.pid}-probe`
-  const env = { ...process.env, PATH: netnsPath }
+  const env = { ...process.env, PATH: programPath }
   const made = spawnSync('ip', ['netns', 'add', name], { env, encoding: 'utf8' })
   if (made.status !== 0)
     return [`cannot make a network namespace (${made.stderr.trim()}): run with CAP_SYS_ADMIN and CAP_NET_ADMIN`]
