@@ -1,5 +1,7 @@
 import { BlockList, isIP } from 'node:net'
 import type { Authorization, AuthorizationRule, Operation, PolicyRef, Source } from '../api/gen/outrigger_pb.ts'
+import { literalPath } from '../route/path.ts'
+import { PathReadings } from '../route/path-readings.ts'
 
 /** What a rule may look at. */
 export interface AccessFacts {
@@ -8,13 +10,12 @@ export interface AccessFacts {
   /** Namespace of the principal; '' in plaintext. */
   readonly namespace: string
   readonly address: string
+  /** '' for an opaque connection, as are path and authority. */
   readonly method: string
-  /** See `policyPath`. */
-  readonly path: string
+  readonly path: PathReadings
   readonly port: number
-  /** Lower case, as sent, and without the port. */
+  /** Lower case, as sent. */
   readonly authority: string
-  readonly host: string
 }
 
 /** One AuthorizationPolicy, compiled. */
@@ -55,7 +56,7 @@ type Condition = (facts: AccessFacts) => boolean
 
 function compileRule(rule: AuthorizationRule, deny: boolean): Condition {
   const sources = rule.sources.map((source) => compileSource(source, deny))
-  const operations = rule.operations.map(compileOperation)
+  const operations = rule.operations.map((operation) => compileOperation(operation, deny))
   return (facts) => anyHolds(sources, facts) && anyHolds(operations, facts)
 }
 
@@ -76,18 +77,76 @@ function compileSource(source: Source, deny: boolean): Condition {
   ])
 }
 
-function compileOperation(operation: Operation): Condition {
+function compileOperation(operation: Operation, deny: boolean): Condition {
   const { ports, notPorts } = operation
   return all([
-    oneOf(operation.methods, (facts) => facts.method),
-    noneOf(operation.notMethods, (facts) => facts.method, true),
-    oneOf(operation.paths, (facts) => facts.path),
-    noneOf(operation.notPaths, (facts) => facts.path, true),
+    inMethods(operation.methods, deny),
+    negated(inMethods(operation.notMethods, !deny), ({ method }) => method === '', deny),
+    inPaths(operation.paths, deny),
+    negated(inPaths(operation.notPaths, !deny), ({ path }) => path.all[0] === '', deny),
     ports.length === 0 ? undefined : (facts) => ports.includes(facts.port),
     notPorts.length === 0 ? undefined : (facts) => !notPorts.includes(facts.port),
-    hosts(operation.hosts, true),
-    hosts(operation.notHosts, false),
+    inHosts(operation.hosts, deny),
+    negated(inHosts(operation.notHosts, !deny), ({ authority }) => authority === '', deny),
   ])
+}
+
+/** Where the fact is missing it holds for DENY, and not for ALLOW. */
+function negated(condition: Condition | undefined, isMissing: Condition, deny: boolean): Condition | undefined {
+  if (condition === undefined) return undefined
+  return (facts) => (isMissing(facts) ? deny : !condition(facts))
+}
+
+/*
+ * A condition is met generously where meeting it refuses the request (`refuses`: in DENY, or negated in ALLOW), and to the
+ * letter where it permits: nobody knows how the application reads what has several spellings.
+ */
+
+function inMethods(methods: readonly string[], refuses: boolean): Condition | undefined {
+  if (methods.length === 0) return undefined
+  // Methods have case (RFC 9110 section 9.1), but there are frameworks that do not care. Policies name them in upper case.
+  return ({ method }) => methods.includes(refuses ? method.toUpperCase() : method)
+}
+
+function inPaths(texts: readonly string[], refuses: boolean): Condition | undefined {
+  if (texts.length === 0) return undefined
+  const patterns = texts.flatMap((text) => pathPatterns(text, refuses))
+  const matchesAny = (path: string): boolean => path !== '' && patterns.some((matches) => matches(path))
+  return refuses
+    ? (facts) => facts.path.folded.some(matchesAny)
+    : (facts) => facts.path.all.length > 0 && facts.path.all.every(matchesAny)
+}
+
+/** A path that a policy names may itself be read in several ways: all of them are meant. */
+function pathPatterns(text: string, refuses: boolean): Pattern[] {
+  if (text.startsWith('*')) {
+    const suffix = literalPath(text)
+    return [pattern(refuses ? suffix.toLowerCase() : suffix)]
+  }
+  const star = text.endsWith('*') ? '*' : ''
+  const readings = new PathReadings(literalPath(star === '' ? text : text.slice(0, -1)))
+  const literal = readings.unreadable ? [literalPath(text)] : refuses ? foldedLiterals(readings, star) : readings.all
+  return literal.map((path) => pattern(path + star))
+}
+
+/** A prefix keeps the slash at its end: `/a/*` is not `/a*`. */
+function foldedLiterals(readings: PathReadings, star: string): readonly string[] {
+  return star === '' ? readings.folded : readings.all.map((reading) => reading.toLowerCase())
+}
+
+function inHosts(texts: readonly string[], refuses: boolean): Condition | undefined {
+  if (texts.length === 0) return undefined
+  const patterns = texts.map((text) => pattern(text.toLowerCase()))
+  return ({ authority }) => {
+    const colon = authority.endsWith(']') ? -1 : authority.lastIndexOf(':')
+    const host = colon === -1 ? authority : authority.slice(0, colon)
+    const meets = (value: string): boolean => patterns.some((matches) => matches(value))
+    if (meets(authority) || meets(host)) return true
+    if (!refuses || authority === '') return false
+    // The root's dot, zeros before the port, and the port that is meant where none is said.
+    const bare = host.endsWith('.') ? host.slice(0, -1) : host
+    return meets(bare) || meets(`${bare}:${colon === -1 ? 80 : Number(authority.slice(colon + 1))}`)
+  }
 }
 
 function all(conditions: readonly (Condition | undefined)[]): Condition {
@@ -136,12 +195,6 @@ function noneOf(
     const value = fact(facts)
     return value === '' ? missing : !patterns.some((matches) => matches(value))
   }
-}
-
-function hosts(texts: readonly string[], wanted: boolean): Condition | undefined {
-  if (texts.length === 0) return undefined
-  const patterns = texts.map((text) => pattern(text.toLowerCase()))
-  return (facts) => patterns.some((matches) => matches(facts.authority) || matches(facts.host)) === wanted
 }
 
 function inBlocks(cidrs: readonly string[], wanted: boolean): Condition | undefined {

@@ -2,16 +2,16 @@ import type { Authorization, PolicyRef } from '../api/gen/outrigger_pb.ts'
 import { MeshError } from '../base/errors.ts'
 import type { Exchange } from '../base/exchange.ts'
 import type { Layer } from '../base/stack.ts'
-import { pathOf } from '../route/match.ts'
-import { policyPath } from '../route/path.ts'
+import { pathOf } from '../route/path.ts'
+import { PathReadings } from '../route/path-readings.ts'
 import { type AccessFacts, type CompiledAuthorization, compileAuthorization, namespaceOf } from './authorization.ts'
 import type { PolicyEnv } from './env.ts'
 
 /**
  * AuthorizationPolicy, Istio's order: a DENY that holds refuses; if there is any ALLOW, one must hold; else it passes.
- * Policies in Shadow are evaluated, counted, and change nothing. What cannot be evaluated is denied. A path that can be
- * read in more than one way is refused with 400 where an enforced policy names paths. Throws an Error for what
- * cannot be compiled.
+ * Policies in Shadow are evaluated, counted, and change nothing. What cannot be evaluated is denied. A path that
+ * cannot be read is refused with 400 where an enforced policy names paths; one that can be read in several ways is judged by
+ * all of them (`PathReadings`). Throws an Error for what cannot be compiled.
  */
 export function authorize(policies: readonly Authorization[], env: PolicyEnv): Layer | undefined {
   if (policies.length === 0) return undefined
@@ -27,6 +27,8 @@ class Authorizer {
   readonly #allows: readonly CompiledAuthorization[]
   readonly #shadows: readonly CompiledAuthorization[]
   readonly #pathPolicy: CompiledAuthorization | undefined
+  /** Any policy looks at paths, in Shadow too. */
+  readonly #readsPaths: boolean
   readonly #env: PolicyEnv
 
   constructor(policies: readonly CompiledAuthorization[], env: PolicyEnv) {
@@ -35,13 +37,15 @@ class Authorizer {
     this.#allows = policies.filter((policy) => !policy.deny && !policy.shadow)
     this.#shadows = policies.filter((policy) => policy.shadow)
     this.#pathPolicy = policies.find((policy) => policy.namesPaths && !policy.shadow)
+    this.#readsPaths = policies.some((policy) => policy.namesPaths)
   }
 
   /** The refusal; undefined if the request may pass. */
   check(exchange: Exchange): MeshError | undefined {
-    const { path, ambiguous } = policyPath(pathOf(exchange.request.target))
-    if (ambiguous && this.#pathPolicy !== undefined) {
-      return new MeshError('BAD_REQUEST', 'the path can be read in more than one way, and a policy decides by path', {
+    const path = this.#readsPaths ? new PathReadings(pathOf(exchange.request.target)) : unread
+    if (path.unreadable && this.#pathPolicy !== undefined) {
+      const why = 'the path has escapes that are not UTF-8, or no end of readings, and a policy decides by path'
+      return new MeshError('BAD_REQUEST', why, {
         policy: this.#pathPolicy.ref,
         unsent: true,
       })
@@ -73,6 +77,7 @@ class Authorizer {
   #watch(exchange: Exchange, facts: AccessFacts): void {
     const first = this.#shadows[0]!
     try {
+      if (facts.path.unreadable && this.#shadows.some((policy) => policy.namesPaths)) throw new Error('unreadable path')
       const denies = this.#shadows.find((policy) => policy.deny && policy.holds(facts))
       const allows = this.#shadows.filter((policy) => !policy.deny)
       const allowed = allows.find((policy) => policy.holds(facts))
@@ -101,11 +106,11 @@ class Authorizer {
   }
 }
 
-function factsOf(exchange: Exchange, path: string): AccessFacts {
+const unread = new PathReadings('')
+
+function factsOf(exchange: Exchange, path: PathReadings): AccessFacts {
   const { request, downstream } = exchange
   const principal = downstream.identity ?? ''
-  const authority = request.authority
-  const colon = authority.lastIndexOf(':')
   return {
     principal,
     namespace: principal === '' ? '' : namespaceOf(principal),
@@ -113,7 +118,6 @@ function factsOf(exchange: Exchange, path: string): AccessFacts {
     method: request.method,
     path,
     port: downstream.localPort,
-    authority,
-    host: colon === -1 || authority.endsWith(']') ? authority : authority.slice(0, colon),
+    authority: request.authority,
   }
 }

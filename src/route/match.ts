@@ -2,6 +2,7 @@ import { RE2JS } from 're2js'
 import { type KeyMatch, type RouteMatch, StringMatchType } from '../api/gen/outrigger_pb.ts'
 import type { RequestHead } from '../base/exchange.ts'
 import { sameName } from './headers.ts'
+import { literalPath, pathOf } from './path.ts'
 
 /** How a path is compared. `prefix` is by element: `/ab` is not under `/a` (Gateway API PathMatchPathPrefix). */
 export type PathMatch =
@@ -75,12 +76,6 @@ export function compileMatch(match: RouteMatch): RequestMatch {
   )
 }
 
-/** The path part of an origin-form target. */
-export function pathOf(target: string): string {
-  const mark = target.indexOf('?')
-  return mark === -1 ? target : target.slice(0, mark)
-}
-
 /** Whether `path` is `prefix` or below it, element by element. `prefix` has no slash at its end ('' is the root). */
 export function isUnder(path: string, prefix: string): boolean {
   if (!path.startsWith(prefix)) return false
@@ -95,10 +90,10 @@ function compilePath(match: RouteMatch): PathMatch {
       throw new Error(`path "${match.path}" has no match type`)
     case StringMatchType.EXACT:
       if (!match.path.startsWith('/')) throw new Error(`path "${match.path}" must start with "/"`)
-      return { is: 'exact', path: match.path }
+      return { is: 'exact', path: literalPath(match.path) }
     case StringMatchType.PREFIX: {
       if (!match.path.startsWith('/')) throw new Error(`path prefix "${match.path}" must start with "/"`)
-      const path = match.path.endsWith('/') ? match.path.slice(0, -1) : match.path
+      const path = literalPath(match.path.endsWith('/') ? match.path.slice(0, -1) : match.path)
       return path === '' ? { is: 'any' } : { is: 'prefix', path }
     }
     case StringMatchType.REGEX:

@@ -2,11 +2,11 @@ import { MeshError } from '../base/errors.ts'
 
 /**
  * The normal form of an origin-form target (RFC 3986 sections 6.2.2 and 5.2.4): escapes of unreserved characters
- * decoded, the others in upper case, dot segments removed, bytes above 0x7E escaped. What is evaluated is what is
- * forwarded. `%2F`, `;` and `//` stay: only the application knows what they mean (see `policyPath`). The query is
- * checked, not changed. A target that is normal already comes back as the same string. `*` and '' (CONNECT) pass.
- * Throws BAD_REQUEST for what no two parsers read alike: no leading slash, NUL, control characters, spaces, `\`,
- * `%5C`, `#`, broken escapes.
+ * decoded, dot segments removed, bytes above 0x7E escaped. What is evaluated is what is forwarded. Every other escape
+ * stays byte for byte (`%2f` too: clients sign what they send), and so do `;` and `//`: only the application knows what
+ * they mean (see `PathReadings`). The query is checked, not changed. A target that is normal already comes back as the
+ * same string. `*` and '' (CONNECT) pass. Throws BAD_REQUEST for what no two parsers read alike: no leading slash, NUL,
+ * control characters, spaces, `\`, `#`, broken escapes.
  */
 export function normalizeTarget(target: string): string {
   if (target === '*' || target === '') return target
@@ -24,34 +24,31 @@ export function normalizeTarget(target: string): string {
   return target
 }
 
-/** What AuthorizationPolicy compares, and whether the request's path can be read in another way. */
-export interface PolicyPath {
-  readonly path: string
-  /**
-   * The application may see another path than this one: `//`, `%2F`, `;parameters`, a double escape or bytes that are
-   * not UTF-8 were there. Where a policy names paths, such a request is refused.
-   */
-  readonly ambiguous: boolean
+/** The path of a target as it is compared: without its query, hexadecimal digits in upper case (RFC 3986 section 6.2.2.1). */
+export function pathOf(target: string): string {
+  const mark = target.indexOf('?')
+  const path = mark === -1 ? target : target.slice(0, mark)
+  return path.includes('%') ? path.replaceAll(lowerCaseEscape, upperCase) : path
 }
 
-/**
- * The path as the most eager application would read it: `%2F` decoded, `;parameters` cut, slashes merged, dot
- * segments removed once more (Istio's order: decode, RFC 3986, merge). `path` is in normal form, without query.
- */
-export function policyPath(path: string): PolicyPath {
-  if (!path.includes('%') && !path.includes(';') && !path.includes('//')) return { path, ambiguous: false }
-  let eager = path
-  if (eager.includes('%2F')) eager = eager.replaceAll('%2F', '/')
-  if (eager.includes(';')) eager = eager.replaceAll(/;[^/]*/g, '')
-  if (eager.includes('//')) eager = eager.replaceAll(/\/{2,}/g, '/')
-  if (eager !== path) eager = removeDotSegments(eager)
-  return { path: eager, ambiguous: eager !== path || doubleEscape.test(path) || !escapesUtf8(path) }
+/** A path that a policy or a route names, as requests are compared: what is no escape yet is escaped, the rest as in `pathOf`. */
+export function literalPath(text: string): string {
+  const escapedText = text.replaceAll(mustBeEscaped, (character) => encodeURIComponent(character))
+  return escapedText.replaceAll(anyEscape, (triplet) => {
+    const byte = Number.parseInt(triplet.slice(1), 16)
+    return isUnreserved(byte) ? String.fromCharCode(byte) : triplet.toUpperCase()
+  })
 }
+
+const lowerCaseEscape = /%(?:[a-f][0-9A-Fa-f]|[0-9A-F][a-f])/g
+const anyEscape = /%[0-9A-Fa-f]{2}/g
+/** Characters that are in no path of a request (surrogate pairs are one). */
+const mustBeEscaped = /[^!-~]|[\\#?]/gu
+const upperCase = (triplet: string): string => triplet.toUpperCase()
 
 const slash = 0x2f
 const dot = 0x2e
 const questionMark = 0x3f
-const doubleEscape = /%25[0-9A-Fa-f]{2}/
 
 /** 1 for a byte that may stand in a normal path. The dot needs a look at its neighbour as well. */
 const plain = new Uint8Array(128)
@@ -62,11 +59,12 @@ function slow(target: string): string {
   const mark = target.indexOf('?')
   const path = mark === -1 ? target : target.slice(0, mark)
   if (mark !== -1) checkQuery(target, mark + 1)
-  const normal = removeDotSegments(normalizeEscapes(path))
+  const normal = removeDotSegments(decodeUnreserved(path))
   return mark === -1 ? normal : normal + target.slice(mark)
 }
 
-function normalizeEscapes(path: string): string {
+/** Throws BAD_REQUEST for what no path may hold. */
+export function decodeUnreserved(path: string): string {
   let normal = ''
   for (let i = 0; i < path.length; i++) {
     const code = path.charCodeAt(i)
@@ -74,7 +72,9 @@ function normalizeEscapes(path: string): string {
       const high = hex(path.charCodeAt(i + 1))
       const low = hex(path.charCodeAt(i + 2))
       if (high === -1 || low === -1) throw refused('the path has a "%" without two hexadecimal digits')
-      normal += escaped(high * 16 + low)
+      const byte = high * 16 + low
+      checkEscaped(byte)
+      normal += isUnreserved(byte) ? String.fromCharCode(byte) : path.slice(i, i + 3)
       i += 2
     } else if (code > 0x7e) {
       if (code === 0x7f) throw refused('the path has a control character')
@@ -89,11 +89,9 @@ function normalizeEscapes(path: string): string {
   return normal
 }
 
-function escaped(byte: number): string {
+function checkEscaped(byte: number): void {
   if (byte === 0) throw refused('the path has a "%00"')
-  if (byte === 0x5c) throw refused('the path has a "%5C"')
   if (byte < 0x20 || byte === 0x7f) throw refused('the path has an escaped control character')
-  return isUnreserved(byte) ? String.fromCharCode(byte) : percent(byte)
 }
 
 function percent(byte: number): string {
@@ -120,7 +118,7 @@ function hex(code: number): number {
 }
 
 /** RFC 3986 section 5.2.4 for a path that starts with a slash. */
-function removeDotSegments(path: string): string {
+export function removeDotSegments(path: string): string {
   if (!path.includes('/.')) return path
   const output: string[] = []
   const segments = path.split('/')
@@ -140,17 +138,6 @@ function checkQuery(target: string, from: number): void {
     const code = target.charCodeAt(i)
     if (code <= 0x20 || code === 0x7f) throw refused('the query has a control character or a space')
     if (code === 0x23) throw refused('the query has a "#"')
-  }
-}
-
-function escapesUtf8(path: string): boolean {
-  if (!path.includes('%')) return true
-  try {
-    // Refuses overlong forms such as %C0%AF, which some decoders read as a slash.
-    decodeURIComponent(path)
-    return true
-  } catch {
-    return false
   }
 }
 

@@ -1,7 +1,8 @@
 import type { PolicyRef, Rule, Service as ServiceMessage } from '../api/gen/outrigger_pb.ts'
 import type { RequestHead } from '../base/exchange.ts'
 import type { Service } from '../base/stack.ts'
-import { compileMatch, pathOf, type RequestMatch } from './match.ts'
+import { compileMatch, type RequestMatch } from './match.ts'
+import { pathOf } from './path.ts'
 
 /** One match of one rule. */
 export interface CompiledMatch {

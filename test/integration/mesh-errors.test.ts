@@ -152,15 +152,14 @@ describe('the error table', () => {
   })
   it('DENIED: by identity, method and path; the application sees nothing', async () => {
     const { seen } = mesh.get('guarded')
-    for (const path of ['/admin', '/admin/x', '/%61dmin', '/x/../admin', '/./admin']) {
+    for (const path of ['/admin', '/admin/x', '/%61dmin', '/x/../admin', '/./admin', '/admin%2fx', '//admin']) {
       expectRefusal(
         await get(`http://guarded:8080${path}`),
         403,
         /^DENIED; policy=AuthorizationPolicy\/test\/nobody; version=\w+; by=test\/guarded$/,
       )
     }
-    for (const path of ['/admin%2fx', '//admin', '/admin;x=1'])
-      assert.equal((await get(`http://guarded:8080${path}`)).status, 400, path)
+    assert.equal((await get('http://guarded:8080/%ff')).status, 400)
     assert.equal(mesh.get('guarded').seen, seen)
     assert.equal((await get('http://guarded:8080/public')).status, 200)
   })

@@ -83,16 +83,26 @@ export async function sendRaw(
   timeoutMs = 5_000,
 ): Promise<Exchanged> {
   const socket = net.connect({ port: to.port, host: to.host ?? '127.0.0.1', noDelay: true })
+  await once(socket, 'connect')
+  const answer = readUntil(socket, until, timeoutMs)
+  for (const piece of typeof bytes === 'string' ? [bytes] : bytes) {
+    socket.write(piece, 'latin1')
+    if (typeof bytes !== 'string') await new Promise((resolve) => setImmediate(resolve))
+  }
+  return answer
+}
+
+/** Reads until `until` matches or the connection ends, then destroys it. */
+export async function readUntil(socket: net.Socket, until: RegExp = /\r\n\r\n/, timeoutMs = 5_000): Promise<Exchanged> {
   let text = ''
   let closed = false
-  await once(socket, 'connect')
-  const ended = new Promise<void>((resolve) => {
+  await new Promise<void>((resolve) => {
     const timer = setTimeout(resolve, timeoutMs)
     const done = (): void => {
       clearTimeout(timer)
       resolve()
     }
-    socket.on('data', (chunk) => {
+    socket.on('data', (chunk: Buffer) => {
       text += chunk.toString('latin1')
       if (until.test(text)) done()
     })
@@ -106,11 +116,6 @@ export async function sendRaw(
       done()
     })
   })
-  for (const piece of typeof bytes === 'string' ? [bytes] : bytes) {
-    socket.write(piece, 'latin1')
-    if (typeof bytes !== 'string') await new Promise((resolve) => setImmediate(resolve))
-  }
-  await ended
   socket.destroy()
   return { text, status: Number(/^HTTP\/1\.1 (\d{3})/.exec(text)?.[1] ?? 0), closed }
 }
