@@ -257,6 +257,7 @@ export class Outbound {
       status: 0,
       error: undefined,
       cause: '',
+      hedge: false,
       backoffMs: 0,
       faultDelayMs: 0,
       spanId: attemptSpanId(exchange),

@@ -85,7 +85,10 @@ export const mesh = dashboard({
           title: 'Tries after the first, by outcome',
           kind: 'timeseries',
           unit: 'reqps',
-          queries: [{ expr: rate('outrigger_retries_total', '', 'outcome'), legend: '{{outcome}}' }],
+          queries: [
+            { expr: rate('outrigger_retries_total', '', 'outcome'), legend: '{{outcome}}' },
+            { expr: rate('outrigger_hedges_total', '', 'outcome'), legend: 'hedge, {{outcome}}' },
+          ],
         },
         {
           title: 'Open breakers and ejected endpoints',

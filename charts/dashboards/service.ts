@@ -87,6 +87,10 @@ export const service = dashboard({
           unit: 'reqps',
           queries: [
             { expr: rate('outrigger_retries_total', `destination_service=${name}`, 'outcome'), legend: '{{outcome}}' },
+            {
+              expr: rate('outrigger_hedges_total', `destination_service=${name}`, 'outcome'),
+              legend: 'hedge, {{outcome}}',
+            },
           ],
         },
         {

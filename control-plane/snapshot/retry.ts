@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf'
 import type { DocumentOf } from '../../src/api/documents/document.ts'
-import { type Retry, RetryBudgetSchema, RetrySchema } from '../../src/api/gen/outrigger_pb.ts'
+import { HedgingSchema, type Retry, RetryBudgetSchema, RetrySchema } from '../../src/api/gen/outrigger_pb.ts'
 import { durationMs } from '../../src/api/policy/duration.ts'
 import { policyRef } from './policy-ref.ts'
 
@@ -12,6 +12,8 @@ const policyConditions = ['connect-failure', 'refused']
 const routeConditions = ['connect-failure', 'refused', 'reset', 'timeout']
 /** Safe to repeat by RFC 9110 section 9.2.2. */
 const idempotentMethods = ['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']
+/** Safe to send to several endpoints at a time: they change nothing (RFC 9110 section 9.2.1). */
+const safeMethods = ['GET', 'HEAD', 'OPTIONS']
 const retriesDefault = 1
 const backoffDefault = '25ms'
 const bodyBytesDefault = 65_536
@@ -28,8 +30,10 @@ export function retry(
   const own = rule?.retry
   const shared = policy?.value.spec.retry
   const by = own === undefined ? policy : route
-  const retries = own?.attempts ?? shared?.attempts ?? retriesDefault
-  if ((own === undefined && shared === undefined) || by === undefined || retries === 0) return undefined
+  const asked = own !== undefined || shared !== undefined
+  const retries = asked ? (own?.attempts ?? shared?.attempts ?? retriesDefault) : 0
+  const hedges = hedging(policy)
+  if (by === undefined || (retries === 0 && hedges === undefined)) return undefined
   const backoffBaseMs = durationMs(own?.backoff ?? shared?.backoff?.base ?? backoffDefault)
   const backoffMax = shared?.backoff?.max
   return create(RetrySchema, {
@@ -43,6 +47,19 @@ export function retry(
     methods: shared?.methods ?? idempotentMethods,
     bodyBytesMax: shared?.maxBodyBytes ?? bodyBytesDefault,
     budget: budget(policy),
+    ...(hedges !== undefined && { hedging: hedges }),
+  })
+}
+
+/** A route cannot switch it off: it is about endpoints, of which routes know nothing. */
+function hedging(policy: DocumentOf<'BackendPolicy'> | undefined) {
+  const spec = policy?.value.spec.hedging
+  if (policy === undefined || spec === undefined) return undefined
+  return create(HedgingSchema, {
+    ref: policyRef(policy),
+    delayMs: durationMs(spec.delay),
+    attemptsMax: spec.maxAttempts,
+    methods: spec.methods ?? safeMethods,
   })
 }
 

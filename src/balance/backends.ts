@@ -9,7 +9,7 @@ import { MeshError, type PolicyRef } from '../base/errors.ts'
 import type { Exchange } from '../base/exchange.ts'
 import { RetryBudget } from '../policy/retry-budget.ts'
 import { Breaker, type BreakerSnapshot, type Transition } from './breaker.ts'
-import { type Endpoint, EndpointSet, untried } from './endpoint-set.ts'
+import { type Endpoint, EndpointSet, untried, wasTried } from './endpoint-set.ts'
 import { type Ejection, OutlierDetector } from './outlier.ts'
 import { makePicker, type Picker } from './pickers.ts'
 
@@ -234,6 +234,12 @@ export class Backend {
     if (candidates.length === 0) throw this.#noEndpoint()
     if (exchange.attempts.length > 0) candidates = untried(candidates, exchange.attempts)
     return candidates.length === 1 ? candidates[0]! : this.#picker.pick(candidates, exchange)
+  }
+
+  /** Whether `choose` would find an endpoint that was not tried yet. */
+  another(exchange: Exchange): boolean {
+    if (exchange.downstream.captured && this.#pinned(exchange) !== undefined) return false
+    return this.endpoints.usable().some((endpoint) => !wasTried(endpoint, exchange.attempts))
   }
 
   updatePolicy(policy: BackendPolicy | undefined): void {

@@ -110,8 +110,12 @@ export class EndpointSet {
 
 /** Those that no attempt has met yet; all if every one has. */
 export function untried(endpoints: readonly Endpoint[], attempts: readonly Attempt[]): readonly Endpoint[] {
-  const rest = endpoints.filter((endpoint) => !attempts.some((attempt) => attempt.endpoint === endpoint.target.key))
+  const rest = endpoints.filter((endpoint) => !wasTried(endpoint, attempts))
   return rest.length === 0 ? endpoints : rest
+}
+
+export function wasTried(endpoint: Endpoint, attempts: readonly Attempt[]): boolean {
+  return attempts.some((attempt) => attempt.endpoint === endpoint.target.key)
 }
 
 /** Linkerd's default decay. */

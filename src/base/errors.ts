@@ -59,6 +59,8 @@ export const errorCodes = {
   TRY_TIMEOUT: { source: 'upstream', retry: 'idempotent', http: 504, grpc: 4, flag: 'UT' },
   DEADLINE: { source: 'upstream', retry: 'never', http: 504, grpc: 4, flag: 'UT' },
   DRAINING: { source: 'internal', retry: 'always', http: 503, grpc: 14, flag: 'DR' },
+  // Never the answer to a client: how a try ends beside which another one was answered first.
+  SUPERSEDED: { source: 'internal', retry: 'never', http: 499, grpc: 1, flag: '-' },
   UNEXPECTED: { source: 'internal', retry: 'never', http: 500, grpc: 13, flag: '-' },
 } as const satisfies Record<string, ErrorTraits>
 

@@ -61,6 +61,8 @@ export interface Attempt {
   error: MeshError | undefined
   /** Why this try was made; '' for the first. */
   readonly cause: string
+  /** It was begun beside a try that had no answer yet. */
+  readonly hedge: boolean
   /** Waited before this try. */
   readonly backoffMs: number
   /** Delay that a fault added. */
@@ -123,6 +125,7 @@ export class Exchange {
   route = ''
   routePolicy: PolicyRef | undefined = undefined
   trace: Trace | undefined = undefined
+  /** In the order in which they began; once tries ran beside each other, the one that decided stands last. */
   readonly attempts: Attempt[] = []
   /** Filled only when someone will read it: use `decide`. */
   decisions: Decision[] | undefined = undefined
@@ -140,12 +143,34 @@ export class Exchange {
   waiting: ((reason: MeshError) => void) | undefined = undefined
   /** Set once the exchange as a whole is over (client gone, deadline): no new try may start. */
   cancelled: MeshError | undefined = undefined
+  /** The exchange that this one is a branch of. */
+  origin: Exchange | undefined = undefined
 
   constructor(init: ExchangeInit) {
     this.request = init.request
     this.body = init.body
     this.downstream = init.downstream
     this.startedAt = init.startedAt
+  }
+
+  /**
+   * An exchange for one of several tries that run at the same time: it waits, and is ended, by itself. What is known so
+   * far goes with it; decisions and attempts are told to the origin.
+   */
+  branch(request: RequestHead, body: Body): Exchange {
+    const branch = new Exchange({ request, body, downstream: this.downstream, startedAt: this.startedAt })
+    branch.origin = this
+    branch.service = this.service
+    branch.servicePort = this.servicePort
+    branch.backend = this.backend
+    branch.route = this.route
+    branch.routePolicy = this.routePolicy
+    branch.trace = this.trace
+    branch.attempts.push(...this.attempts)
+    branch.decisions = this.decisions
+    branch.informational = this.informational
+    branch.cancelled = this.cancelled
+    return branch
   }
 
   /** Ends what the exchange waits for now; a retry may follow. */

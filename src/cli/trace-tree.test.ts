@@ -66,6 +66,33 @@ describe('renderTrace', () => {
     assert.ok(!text.split('\n').some((line) => line.trimStart().startsWith('forged')))
   })
 
+  it('tells a hedge from a retry, and who lost from who failed', () => {
+    const tried = { kind: 'client' as const, parentSpanId: '1'.repeat(16) }
+    const text = renderTrace(
+      view([
+        span({}),
+        span({
+          ...tried,
+          spanId: '2'.repeat(16),
+          attributes: { 'outrigger.attempt': 1, 'outrigger.backend': 'shop/orders', 'outrigger.code': 'SUPERSEDED' },
+        }),
+        span({
+          ...tried,
+          spanId: '3'.repeat(16),
+          attributes: {
+            'outrigger.attempt': 2,
+            'outrigger.backend': 'shop/orders',
+            'outrigger.hedge.cause': 'no answer within 50 ms',
+            'http.response.status_code': 200,
+          },
+        }),
+      ]),
+      uncoloured,
+    )
+    assert.match(text, /try 1 → shop\/orders {2}5\.0 ms {2}superseded/)
+    assert.match(text, /try 2 → shop\/orders {2}5\.0 ms {2}200\n.*hedge: beside a slow try, no answer within 50 ms/)
+  })
+
   it('prints every span once, whatever their parents say', () => {
     const spans = [
       span({ spanId: '1'.repeat(16), parentSpanId: '2'.repeat(16), name: 'cycle one' }),

@@ -81,6 +81,7 @@ function statusOf(span: StoredSpan): string {
   const code = span.attributes['http.response.status_code']
   const type = span.attributes['error.type']
   const parts: string[] = []
+  if (span.attributes['outrigger.code'] === 'SUPERSEDED') parts.push('superseded')
   if (code !== undefined) parts.push(String(code))
   if (type !== undefined && String(type) !== String(code)) parts.push(plain(String(type)))
   return parts.length > 0 ? parts.join(' ') : span.status === 'error' ? 'error' : 'ok'
@@ -107,6 +108,7 @@ function details(trace: TraceView, span: StoredSpan, painter: Painter): Detail[]
     if (value !== undefined && value !== '') list.push({ at: '', text: shown(detail(String(value))) })
   }
   say('outrigger.retry.cause', (cause) => `${painter('yellow', 'retry')}: after ${cause}${backoff(span)}`)
+  say('outrigger.hedge.cause', (cause) => `${painter('yellow', 'hedge')}: beside a slow try, ${cause}`)
   say('outrigger.fault.delay_ms', (ms) => `${painter('yellow', 'fault')}: delayed by ${ms} ms`)
   if (span.message !== '') list.push({ at: '', text: `${painter('red', 'error')}: ${detail(span.message)}` })
   if (span.attributes['outrigger.reason'] !== undefined) {

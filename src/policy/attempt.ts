@@ -1,6 +1,9 @@
 import type { Endpoint } from '../balance/endpoint-set.ts'
 import type { Attempt, Exchange, Response } from '../base/exchange.ts'
 
+/** Names the try on a request that is sent again, and on the answer to it. */
+export const attemptHeader = 'x-outrigger-attempt'
+
 /** A service below the choice of an endpoint: one try. */
 export type Try = (exchange: Exchange, attempt: Attempt, endpoint: Endpoint) => Promise<Response>
 
@@ -12,23 +15,31 @@ export function tryStack(layers: readonly (TryLayer | undefined)[], inner: Try):
   return layers.reduceRight<Try>((next, layer) => (layer === undefined ? next : layer(next)), inner)
 }
 
-interface RetryNote {
+interface Note {
   readonly cause: string
   readonly backoffMs: number
+  readonly hedge: boolean
 }
 
-/** Written by retry, read where the attempt is made. Only retries pay for it. */
-const notes = new WeakMap<Exchange, RetryNote>()
+/** Written by retry and hedge, read where the attempt is made. Only further tries pay for it. */
+const notes = new WeakMap<Exchange, Note>()
 
 /** Says why the next attempt is made, and what was waited before it. */
 export function noteRetry(exchange: Exchange, cause: string, backoffMs: number): void {
-  notes.set(exchange, { cause, backoffMs })
+  notes.set(exchange, { cause, backoffMs, hedge: false })
+}
+
+/** Says why the attempt of this branch is made beside others. */
+export function noteHedge(branch: Exchange, cause: string): void {
+  notes.set(branch, { cause, backoffMs: 0, hedge: true })
 }
 
 /** Makes the attempt that is about to begin at this endpoint, and adds it to the exchange. */
 export function beginAttempt(exchange: Exchange, endpoint: Endpoint, backend: string, now: number): Attempt {
-  const number = exchange.attempts.length + 1
-  const note = number === 1 ? undefined : notes.get(exchange)
+  const { origin } = exchange
+  const all = (origin ?? exchange).attempts
+  const number = all.length + 1
+  const note = number === 1 ? undefined : (notes.get(exchange) ?? (origin && notes.get(origin)))
   const target = endpoint.target
   const attempt: Attempt = {
     number,
@@ -42,10 +53,12 @@ export function beginAttempt(exchange: Exchange, endpoint: Endpoint, backend: st
     status: 0,
     error: undefined,
     cause: note === undefined ? '' : note.cause,
+    hedge: note === undefined ? false : note.hedge,
     backoffMs: note === undefined ? 0 : note.backoffMs,
     faultDelayMs: 0,
     spanId: '',
   }
-  exchange.attempts.push(attempt)
+  all.push(attempt)
+  if (origin !== undefined) exchange.attempts.push(attempt)
   return attempt
 }

@@ -123,7 +123,7 @@ describe('per-try timeout', () => {
 test('a queue expires in order, at the right times, and a cancelled one never', async () => {
   const clock = new FakeClock()
   const expired: [string, number][] = []
-  const queue = new TimeoutQueue(clock, 100, ({ exchange: of }) => expired.push([of.request.target, clock.now()]))
+  const queue = new TimeoutQueue<Exchange>(clock, 100, ({ of }) => expired.push([of.request.target, clock.now()]))
   const add = (target: string) => queue.add(exchange({ target }))
   const a = add('/a')
   await clock.advance(10)

@@ -1,7 +1,8 @@
 import type { Clock } from '../base/clock.ts'
 import { MeshError, type PolicyRef } from '../base/errors.ts'
+import type { Exchange } from '../base/exchange.ts'
 import type { Layer } from '../base/stack.ts'
-import { TimeoutQueue } from './timeout-queue.ts'
+import { TimeoutQueue, timed } from './timeout-queue.ts'
 
 /**
  * The time for the whole exchange, retries and response body included (HTTPRoute `timeouts.request`, GEP-1742).
@@ -9,9 +10,9 @@ import { TimeoutQueue } from './timeout-queue.ts'
  */
 export function deadline(ms: number, policy: PolicyRef | undefined, clock: Clock): Layer | undefined {
   if (ms === 0) return undefined
-  const queue = new TimeoutQueue(clock, ms, ({ exchange }) => {
+  const queue = new TimeoutQueue<Exchange>(clock, ms, ({ of: exchange }) => {
     exchange.decide(clock.now(), 'deadline', `${ms} ms are over`, policy)
     exchange.cancel(new MeshError('DEADLINE', `no answer within ${ms} ms`, { policy }))
   })
-  return (next) => queue.around(next)
+  return (next) => timed(queue, next)
 }

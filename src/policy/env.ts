@@ -7,7 +7,7 @@ import type { SendTry } from '../upstream/endpoint.ts'
 /** Something that a policy did to a request, or would have done in Shadow. For metrics; rare. */
 export interface PolicyEvent {
   /** Name of the layer. */
-  readonly layer: 'authorize' | 'fault' | 'mirror' | 'retry' | 'circuit-breaker'
+  readonly layer: 'authorize' | 'fault' | 'mirror' | 'retry' | 'hedge' | 'circuit-breaker'
   readonly outcome:
     | 'allowed'
     | 'denied'

@@ -36,14 +36,14 @@ class Mirrorer {
   readonly #send: Service
   readonly #policy: PolicyRef | undefined
   readonly #env: PolicyEnv
-  readonly #timeouts: TimeoutQueue
+  readonly #timeouts: TimeoutQueue<Exchange>
   #running = 0
 
   constructor(send: Service, policy: PolicyRef | undefined, env: PolicyEnv) {
     this.#send = send
     this.#policy = policy
     this.#env = env
-    this.#timeouts = new TimeoutQueue(env.clock, mirrorTimeoutMs, ({ exchange }) => exchange.cancel(givenUp))
+    this.#timeouts = new TimeoutQueue(env.clock, mirrorTimeoutMs, ({ of }) => of.cancel(givenUp))
   }
 
   copy(exchange: Exchange): void {

@@ -5,14 +5,12 @@ import { MeshError } from '../base/errors.ts'
 import type { Exchange, Response } from '../base/exchange.ts'
 import type { Layer, Service } from '../base/stack.ts'
 import { headerValue, setHeader } from '../route/headers.ts'
-import { noteRetry } from './attempt.ts'
+import { attemptHeader, noteRetry } from './attempt.ts'
 import type { PolicyEnv } from './env.ts'
+import { type HedgeParts, hedge } from './hedge.ts'
 import { type RetryBudget, type RetryLimits, retryLimitsOf } from './retry-budget.ts'
 import { RetryConditions } from './retry-conditions.ts'
 import { wait } from './wait.ts'
-
-/** Names the try on a request that is sent again, and on the answer to it. */
-export const attemptHeader = 'x-outrigger-attempt'
 
 /**
  * Tries again what may be tried again. A response is judged by its head, before any byte of it went to the client; a
@@ -21,27 +19,33 @@ export const attemptHeader = 'x-outrigger-attempt'
  * retry, and an answer that took several tries below, are not tried again.
  */
 export function retry(policy: Retry | undefined, backend: Backend, env: PolicyEnv): Layer | undefined {
-  if (policy === undefined || policy.retries === 0) return undefined
+  if (policy === undefined || (policy.retries === 0 && policy.hedging === undefined)) return undefined
   const retrier = new Retrier(policy, backend, env)
-  return (next) => (exchange) => retrier.run(next, exchange)
+  const hedged = hedge(policy.hedging, retrier)
+  return (inner) => {
+    const next = hedged === undefined ? inner : hedged(inner)
+    return (exchange) => retrier.run(next, exchange)
+  }
 }
 
-class Retrier {
+class Retrier implements HedgeParts {
+  readonly conditions: RetryConditions
+  readonly limits: RetryLimits
+  readonly budget: RetryBudget
+  readonly backend: Backend
+  readonly env: PolicyEnv
   readonly #policy: Retry
-  readonly #conditions: RetryConditions
-  readonly #limits: RetryLimits
-  readonly #budget: RetryBudget
-  readonly #env: PolicyEnv
   readonly #bodyBytesMax: number
   readonly #backoffBaseMs: number
   readonly #backoffMaxMs: number
 
   constructor(policy: Retry, backend: Backend, env: PolicyEnv) {
     this.#policy = policy
-    this.#conditions = new RetryConditions(policy)
-    this.#limits = retryLimitsOf(policy.budget)
-    this.#budget = backend.budget(this.#limits.intervalMs)
-    this.#env = env
+    this.conditions = new RetryConditions(policy)
+    this.limits = retryLimitsOf(policy.budget)
+    this.budget = backend.budget(this.limits.intervalMs)
+    this.backend = backend
+    this.env = env
     this.#bodyBytesMax = policy.bodyBytesMax || 65_536
     // Envoy's defaults.
     this.#backoffBaseMs = policy.backoffBaseMs || 25
@@ -49,7 +53,7 @@ class Retrier {
   }
 
   async run(next: Service, exchange: Exchange): Promise<Response> {
-    this.#budget.request(this.#env.clock.now())
+    this.budget.request(this.env.clock.now())
     const body = this.#keepBody(exchange)
     for (let tries = 1; ; tries++) {
       let response: Response | undefined
@@ -67,7 +71,8 @@ class Retrier {
       if (!again || !this.#mayRetry(exchange, body, tries)) {
         body?.settle()
         if (error !== undefined) throw error
-        if (tries > 1) setHeader(response!.headers, attemptHeader, String(tries))
+        const made = Math.max(tries, exchange.attempts.length)
+        if (made > 1) setHeader(response!.headers, attemptHeader, String(made))
         return response!
       }
       response?.body.discard(givenUp)
@@ -83,7 +88,7 @@ class Retrier {
 
   #wantsAnother(exchange: Exchange, response: Response): boolean {
     const { request } = exchange
-    if (!this.#conditions.ofResponse(response.status, request.method)) return false
+    if (!this.conditions.ofResponse(response.status, request.method)) return false
     if (request.upgrade !== undefined || response.tunnel !== undefined) return false
     const below = headerValue(response.headers, attemptHeader)
     if (below === undefined || !(Number(below) > 1)) return true
@@ -92,7 +97,7 @@ class Retrier {
   }
 
   #mayFollow(exchange: Exchange, error: MeshError): boolean {
-    return this.#conditions.ofError(error, exchange.request.method)
+    return this.conditions.ofError(error, exchange.request.method)
   }
 
   /** The outcome is worth another try: is there one to spend? */
@@ -110,9 +115,9 @@ class Retrier {
       this.#note(exchange, `not tried again: the request body is larger than ${this.#bodyBytesMax} bytes`)
       return false
     }
-    if (this.#budget.tryRetry(this.#limits, this.#env.clock.now())) return true
+    if (this.budget.tryRetry(this.limits, this.env.clock.now())) return true
     this.#note(exchange, 'not tried again: the retry budget is spent')
-    this.#env.onEvent?.({
+    this.env.onEvent?.({
       layer: 'retry',
       outcome: 'budget-exhausted',
       policy: this.#policy.budget?.ref ?? this.#policy.ref,
@@ -123,7 +128,7 @@ class Retrier {
 
   /** Waits with full jitter ("Exponential Backoff And Jitter", Brooker 2015). */
   async #prepare(exchange: Exchange, tries: number, cause: string): Promise<void> {
-    const { clock } = this.#env
+    const { clock } = this.env
     const backoffMs = clock.random() * Math.min(this.#backoffMaxMs, this.#backoffBaseMs * 2 ** (tries - 1))
     this.#note(exchange, `try ${tries + 1} because of ${cause}`)
     await wait(clock, exchange, backoffMs)
@@ -142,7 +147,7 @@ class Retrier {
   }
 
   #note(exchange: Exchange, what: string): void {
-    if (exchange.decisions !== undefined) exchange.decide(this.#env.clock.now(), 'retry', what, this.#policy.ref)
+    if (exchange.decisions !== undefined) exchange.decide(this.env.clock.now(), 'retry', what, this.#policy.ref)
   }
 }
 

@@ -3,37 +3,37 @@ import type { Exchange } from '../base/exchange.ts'
 import type { Service } from '../base/stack.ts'
 
 /** One running timeout. */
-export interface Timeout {
-  readonly exchange: Exchange
+export interface Timeout<T> {
+  readonly of: T
   /** How many attempts the exchange had when it began. */
   readonly attempts: number
   at: number
-  before: Timeout | undefined
-  after: Timeout | undefined
+  before: Timeout<T> | undefined
+  after: Timeout<T> | undefined
 }
 
 /**
  * Timeouts that all have the same length: a linked list in order of time, and one timer for its head. A timer per
  * request would cost several times as much, and nearly all of them are cancelled.
  */
-export class TimeoutQueue {
+export class TimeoutQueue<T> {
   readonly #clock: Clock
   readonly #ms: number
-  readonly #expire: (timeout: Timeout) => void
-  #first: Timeout | undefined
-  #last: Timeout | undefined
+  readonly #expire: (timeout: Timeout<T>) => void
+  #first: Timeout<T> | undefined
+  #last: Timeout<T> | undefined
   #armed = false
 
-  constructor(clock: Clock, ms: number, expire: (timeout: Timeout) => void) {
+  constructor(clock: Clock, ms: number, expire: (timeout: Timeout<T>) => void) {
     this.#clock = clock
     this.#ms = ms
     this.#expire = expire
   }
 
-  add(exchange: Exchange): Timeout {
-    const timeout: Timeout = {
-      exchange,
-      attempts: exchange.attempts.length,
+  add(of: T, attempts = 0): Timeout<T> {
+    const timeout: Timeout<T> = {
+      of,
+      attempts,
       at: this.#clock.now() + this.#ms,
       before: this.#last,
       after: undefined,
@@ -46,7 +46,7 @@ export class TimeoutQueue {
   }
 
   /** Takes it out; harmless if it has expired or was cancelled. */
-  cancel(timeout: Timeout): void {
+  cancel(timeout: Timeout<T>): void {
     if (timeout.at === 0) return
     timeout.at = 0
     if (timeout.before === undefined) this.#first = timeout.after
@@ -55,22 +55,6 @@ export class TimeoutQueue {
     else timeout.after.before = timeout.before
     timeout.before = undefined
     timeout.after = undefined
-  }
-
-  /** Times a service from its call until its response is whole; a tunnel, once made, may last. */
-  around(next: Service): Service {
-    return async (exchange) => {
-      const timeout = this.add(exchange)
-      try {
-        const response = await next(exchange)
-        if (response.finished || response.tunnel !== undefined) this.cancel(timeout)
-        else response.onFinish(() => this.cancel(timeout))
-        return response
-      } catch (error) {
-        this.cancel(timeout)
-        throw error
-      }
-    }
   }
 
   #arm(ms: number): void {
@@ -89,5 +73,21 @@ export class TimeoutQueue {
       first = this.#first
     }
     if (first !== undefined && !this.#armed) this.#arm(Math.max(1, first.at - now))
+  }
+}
+
+/** Times a service from its call until its response is whole; a tunnel, once made, may last. */
+export function timed(queue: TimeoutQueue<Exchange>, next: Service): Service {
+  return async (exchange) => {
+    const timeout = queue.add(exchange, exchange.attempts.length)
+    try {
+      const response = await next(exchange)
+      if (response.finished || response.tunnel !== undefined) queue.cancel(timeout)
+      else response.onFinish(() => queue.cancel(timeout))
+      return response
+    } catch (error) {
+      queue.cancel(timeout)
+      throw error
+    }
   }
 }

@@ -77,6 +77,13 @@ export const metricList = {
     labels: ['action', 'mode'],
     seriesMax: 10,
   },
+  hedges: {
+    name: 'outrigger_hedges_total',
+    type: 'counter',
+    help: 'Tries that hedging began beside a slow one, by outcome: success, failure, or superseded by another.',
+    labels: ['destination_service', 'outcome'],
+    seriesMax: 60,
+  },
   tcpOpened: tcp('connections_opened', 'Opaque connections that were opened.'),
   tcpClosed: tcp('connections_closed', 'Opaque connections that have ended.'),
   tcpSent: tcp('sent_bytes', 'Bytes of opaque connections towards the upstream.'),
@@ -159,6 +166,7 @@ export class Metrics {
   readonly requests = new Counters(metricList.requests)
   readonly duration = new Histograms(metricList.duration, durationBoundsSeconds)
   readonly retries = new Counters(metricList.retries)
+  readonly hedges = new Counters(metricList.hedges)
   readonly transitions = new Counters(metricList.circuitTransitions)
   readonly tcpOpened = new Counters(metricList.tcpOpened)
   readonly tcpClosed = new Counters(metricList.tcpClosed)
@@ -177,6 +185,7 @@ export class Metrics {
       this.requests,
       this.duration,
       this.retries,
+      this.hedges,
       this.transitions,
       this.#faults,
       this.#authorizations,

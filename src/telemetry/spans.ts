@@ -123,7 +123,7 @@ function clientSpan(input: SpanInput, trace: Trace, attempt: Attempt): SpanData 
   put(attributes, 'outrigger.peer.workload', attempt.workload)
   put(attributes, 'outrigger.peer.revision', attempt.revision)
   put(attributes, 'outrigger.peer.identity', attempt.identity)
-  put(attributes, 'outrigger.retry.cause', attempt.cause)
+  put(attributes, attempt.hedge ? 'outrigger.hedge.cause' : 'outrigger.retry.cause', attempt.cause)
   if (attempt.number > 1) attributes['http.request.resend_count'] = attempt.number - 1
   if (attempt.backoffMs > 0) attributes['outrigger.retry.backoff_ms'] = attempt.backoffMs
   if (attempt.faultDelayMs > 0) attributes['outrigger.fault.delay_ms'] = attempt.faultDelayMs
@@ -138,7 +138,9 @@ function clientSpan(input: SpanInput, trace: Trace, attempt: Attempt): SpanData 
       attributes['outrigger.policy.version'] = error.policy.version
     }
   }
-  const failed = error !== undefined || attempt.status >= 400 || attempt.status === 0
+  // One that another was faster than did not fail; it was ended.
+  const superseded = error?.code === 'SUPERSEDED'
+  const failed = !superseded && (error !== undefined || attempt.status >= 400 || attempt.status === 0)
   if (failed) attributes['error.type'] = error?.code ?? (attempt.status === 0 ? '_OTHER' : String(attempt.status))
   // A try that nobody closed ended with the exchange.
   const endedAt = attempt.endedAt >= attempt.startedAt ? attempt.endedAt : input.endedAt

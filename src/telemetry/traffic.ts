@@ -66,7 +66,7 @@ export class TrafficBook {
   add(direction: Direction, exchange: Exchange, result: Result, durationMs: number): void {
     const series = this.#seriesOf(direction, exchange)
     const attempts = exchange.attempts
-    const retries = attempts.length > 1 ? attempts.length - 1 : 0
+    const retries = attempts.length > 1 ? this.#countTries(exchange) : 0
     series.traffic.add(result, durationMs, retries)
     const source = series.source
     if (source !== undefined) {
@@ -81,8 +81,7 @@ export class TrafficBook {
     }
     metrics.requests.add(slot, 1)
     metrics.duration.observe(series.durationSlot, durationMs / 1_000)
-    if (retries > 0) this.#countRetries(exchange)
-    if (retries > 0 || result.flags !== '-') this.#countFaults(exchange)
+    if (attempts.length > 1 || result.flags !== '-') this.#countFaults(exchange)
   }
 
   sources(): SourceStats[] {
@@ -200,12 +199,20 @@ export class TrafficBook {
     return source
   }
 
-  #countRetries(exchange: Exchange): void {
-    for (let i = 1; i < exchange.attempts.length; i++) {
-      const attempt = exchange.attempts[i]!
-      const ok = attempt.error === undefined && attempt.status < 500
-      this.#metrics.retries.count([exchange.service === '' ? 'unknown' : exchange.service, ok ? 'success' : 'failure'])
+  /** Counts the tries after the first; returns how many of them were retries. */
+  #countTries(exchange: Exchange): number {
+    const service = exchange.service === '' ? 'unknown' : exchange.service
+    let retries = 0
+    for (const { number, hedge, error, status } of exchange.attempts) {
+      if (number === 1) continue
+      const superseded = error?.code === 'SUPERSEDED'
+      const outcome = superseded ? 'superseded' : error === undefined && status < 500 ? 'success' : 'failure'
+      if (hedge) this.#metrics.hedges.count([service, outcome])
+      // A retry beside which a hedge was answered first brought nothing.
+      else this.#metrics.retries.count([service, outcome === 'success' ? 'success' : 'failure'])
+      if (!hedge) retries++
     }
+    return retries
   }
 
   #countFaults(exchange: Exchange): void {

@@ -24,6 +24,7 @@ const scenarios: readonly { name: string; for: string; without: readonly string[
     ],
   },
   { name: 'slow', for: '10s', without: ['a quarter waited for a second try'] },
+  { name: 'hedging', for: '6s', without: ['one in ten waited for company'] },
   {
     name: 'denied',
     for: '8s',

@@ -64,6 +64,7 @@ export function attemptOf(facts: Partial<Attempt> = {}): Attempt {
     status: 200,
     error: undefined,
     cause: '',
+    hedge: false,
     backoffMs: 0,
     faultDelayMs: 0,
     spanId: '',

@@ -178,6 +178,25 @@ const retry = z.strictObject({
     .meta({ default: 65_536 }),
 })
 
+const hedging = z.strictObject({
+  delay: positiveDuration().describe(
+    'Time without an answer after which another try is begun at another endpoint, while the first goes on. The first answer wins.',
+  ),
+  maxAttempts: z
+    .int()
+    .min(2)
+    .max(5)
+    .default(2)
+    .describe('Tries of one request, the first included, that may be made so; each costs one retry of the budget.'),
+  methods: z
+    .array(z.string().min(1).max(64).regex(token, { error: 'not a method (RFC 9110 token)' }))
+    .min(1)
+    .max(32)
+    .optional()
+    .describe('Methods that may reach several endpoints at the same time. Default: GET, HEAD, OPTIONS.')
+    .meta({ default: ['GET', 'HEAD', 'OPTIONS'] }),
+})
+
 const retryConstraint = z.strictObject({
   budget: z
     .strictObject({
@@ -215,9 +234,10 @@ const spec = z
       .describe('Breakers, one for each scope. Default: none.'),
     outlierDetection: outlierDetection.optional().describe('Ejects endpoints that fail in a row. Default: off.'),
     retry: retry.optional().describe('Retries of every route of the Service; an HTTPRoute retry overrides its fields.'),
+    hedging: hedging.optional().describe('A slow try gets company at another endpoint. Default: off.'),
     retryConstraint: retryConstraint
       .optional()
-      .describe('Retry budget. Default: 20 percent over 10s, at least 10 retries a second.'),
+      .describe('Budget of retries and hedging. Default: 20 percent over 10s, at least 10 retries a second.'),
   })
   .check(
     crossField<{ circuitBreaker?: { scope: string }[] | undefined }>(
