@@ -93,10 +93,28 @@ describe('field lines', () => {
 
   it('are bounded to the last one that is let pass', () => assert.equal(parse('a: 1\r\n'.repeat(5)).headers.length, 10))
 
-  it('that are ours pass from a peer that proved itself', () => {
-    const lines = 'x-outrigger-attempt: 2\r\nx-forwarded-client-cert: By=peer\r\n'
-    assert.deepEqual(parse(lines, fromMesh).headers, ['x-outrigger-attempt', '2', 'x-forwarded-client-cert', 'By=peer'])
-    refuses('x_outrigger_attempt: 2\r\n', 'BAD_REQUEST', fromMesh)
+  it('that are ours pass from a peer that proved itself, as far as sidecars say them', () => {
+    const lines = [
+      'x-outrigger-attempt: 2',
+      'x-outrigger-reason: DENIED',
+      'x-outrigger-identity: admin',
+      'x-forwarded-client-cert: By=peer',
+    ]
+    const text = lines.map((line) => `${line}\r\n`).join('')
+    assert.deepEqual(parse(text, fromMesh).headers, ['x-outrigger-attempt', '2'])
+    const answer = { ...fromMesh, malformed: 'UPSTREAM_PROTOCOL' } as const
+    assert.deepEqual(parse(text, answer).headers, ['x-outrigger-attempt', '2', 'x-outrigger-reason', 'DENIED'])
+    assert.deepEqual(parse(text).headers, [])
+  })
+
+  it('may not imitate ours, whoever sends them', () => {
+    for (const by of [rules, fromMesh]) {
+      for (const name of ['x_outrigger_attempt', 'X-Outrigger_Attempt', 'x.outrigger.identity', 'X~outrigger-y'])
+        refuses(`${name}: 2\r\n`, 'BAD_REQUEST', by)
+      for (const name of ['X_Forwarded_Client_Cert', 'x-forwarded.client-cert'])
+        refuses(`${name}: 2\r\n`, 'BAD_REQUEST', by)
+    }
+    assert.deepEqual(parse('x-outriggers-x: 1\r\nxxoutriggerxxxx: 1\r\nx-other_name.y: 1\r\n').headers.length, 6)
   })
 
   it('of the engine end up in its members', () => {

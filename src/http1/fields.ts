@@ -31,7 +31,7 @@ export interface FieldRules {
   /** Code of a malformed section: BAD_REQUEST from a client, UPSTREAM_PROTOCOL from a server. */
   readonly malformed: MeshErrorCode
   readonly tooMany: MeshErrorCode
-  /** Drop `x-outrigger-*` and `x-forwarded-client-cert`: only a peer that proved itself may say such things. */
+  /** Drop all of `x-outrigger-*`: only a peer that proved itself may say such things, and only those that sidecars say. */
   readonly dropReserved: boolean
 }
 
@@ -142,10 +142,9 @@ function takeSpecial(fields: Fields, name: string, value: string, rules: FieldRu
       return name.toLowerCase() === 'proxy-authorization' || reserved(name, rules)
     case 23: {
       const lower = name.toLowerCase()
-      // Who the peer is, is for us to say: like our own fields, this one is taken from a proved peer only (Envoy SANITIZE).
-      if (lower === 'x-forwarded-client-cert') return rules.dropReserved
-      if (lower.replaceAll('_', '-') === 'x-forwarded-client-cert')
-        throw new MeshError(rules.malformed, 'header field name imitates a reserved one with underscores')
+      // Who the peer is, is for nobody to say: no sidecar sends it, so a peer of the mesh that does is hostile (Envoy SANITIZE).
+      if (lower === 'x-forwarded-client-cert') return true
+      if (/^x[^a-z0-9]forwarded[^a-z0-9]client[^a-z0-9]cert$/.test(lower)) throw imitation(rules)
       return reserved(name, rules)
     }
     default:
@@ -154,15 +153,21 @@ function takeSpecial(fields: Fields, name: string, value: string, rules: FieldRu
 }
 
 function reserved(name: string, rules: FieldRules): boolean {
-  const c = name.charCodeAt(0)
-  if (c !== 0x78 && c !== 0x58) return false
+  if ((name.charCodeAt(0) | 0x20) !== 0x78 || (name.charCodeAt(2) | 0x20) !== 0x6f) return false
   const lower = name.toLowerCase()
-  if (lower.startsWith('x-outrigger-')) return rules.dropReserved
-  // An underscore twin becomes the dashed name in CGI-like servers.
-  if (lower.replaceAll('_', '-').startsWith('x-outrigger-')) {
-    throw new MeshError(rules.malformed, 'header field name imitates a reserved one with underscores')
-  }
+  if (lower.startsWith('x-outrigger-')) return rules.dropReserved || !isSaidByPeers(lower, rules)
+  // CGI-like servers make an underscore of whatever is no letter or digit, and so the reserved name of this one.
+  if (/^x[^a-z0-9]outrigger[^a-z0-9]/.test(lower)) throw imitation(rules)
   return false
+}
+
+/** Which try a request is, and how many an answer took; why a sidecar refused. */
+function isSaidByPeers(lower: string, rules: FieldRules): boolean {
+  return lower === 'x-outrigger-attempt' || (lower === 'x-outrigger-reason' && rules.malformed === 'UPSTREAM_PROTOCOL')
+}
+
+function imitation(rules: FieldRules): MeshError {
+  return new MeshError(rules.malformed, 'header field name imitates a reserved one')
 }
 
 function takeContentLength(fields: Fields, value: string, rules: FieldRules): void {

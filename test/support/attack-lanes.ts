@@ -1,5 +1,4 @@
 /** Ways into the mesh for hostile bytes, and applications that record exactly what reaches them. */
-import { once } from 'node:events'
 import type net from 'node:net'
 import { systemClock } from '../../src/base/clock.ts'
 import { Live } from '../../src/base/live.ts'
@@ -8,15 +7,14 @@ import { Connector } from '../../src/upstream/connect.ts'
 import { credentialsOf, type Mesh } from './mesh.ts'
 import { type Exchanged, readUntil, sendRaw } from './raw.ts'
 
+export const okAnswer = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok'
+
 /** An application that keeps what it reads, latin1, and answers each request that is whole. */
 export class RecordingApp {
   received = ''
   readonly sockets = new Set<net.Socket>()
-  readonly #answer: (request: string) => string
-
-  constructor(answer: (request: string) => string = () => 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok') {
-    this.#answer = answer
-  }
+  /** Bytes that answer a request; empty: none do. */
+  answer: (request: string, socket: net.Socket) => string = () => okAnswer
 
   /** For `tcp` of a workload. */
   readonly serve = (socket: net.Socket): void => {
@@ -32,7 +30,7 @@ export class RecordingApp {
       for (let length = messageLength(own); length !== undefined; length = messageLength(own)) {
         const request = own.slice(0, length)
         own = own.slice(length)
-        socket.write(this.#answer(request), 'latin1')
+        socket.write(this.answer(request, socket), 'latin1')
       }
     })
   }
@@ -50,6 +48,8 @@ function messageLength(text: string): number | undefined {
   const end = text.indexOf('\r\n\r\n')
   if (end === -1) return undefined
   const head = text.slice(0, end)
+  // Its body comes only if it is asked for.
+  if (/\r\nexpect: 100-continue/i.test(head)) return end + 4
   if (/\r\ntransfer-encoding: chunked/i.test(head)) {
     const last = text.indexOf('\r\n0\r\n', end + 2)
     const close = last === -1 ? -1 : text.indexOf('\r\n\r\n', last + 2)
@@ -95,12 +95,4 @@ export async function dialAsPeer(mesh: Mesh, app: string): Promise<net.Socket> {
   )
   socket.on('error', () => {})
   return socket
-}
-
-/** Resolves when the application has `count` connections. */
-export async function connectionsOf(app: RecordingApp, count: number): Promise<void> {
-  while (app.sockets.size !== count) {
-    if (app.sockets.size > count) await once([...app.sockets][0]!, 'close')
-    else await new Promise((resolve) => setImmediate(resolve))
-  }
 }

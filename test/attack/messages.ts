@@ -1,0 +1,201 @@
+/** Messages that are read in two ways, or answered twice, end to end (rows 8, 9, 12, 14, 15 and 16 of the table). */
+import { get, post, type WireCase } from './wire-case.ts'
+
+const inbound = ['inbound in plaintext', 'inbound over mTLS'] as const
+const ok = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok'
+const smuggled = 'GET /smuggled HTTP/1.1\r\nHost: HOST\r\n\r\n'
+const upgrade = 'Connection: Upgrade\r\nUpgrade: websocket\r\n'
+
+export const messageCases: readonly WireCase[] = [
+  // 8. Absolute form.
+  {
+    row: 8,
+    what: 'the authority of the target beats Host, and Host is rewritten',
+    rule: '9112 3.2.2',
+    send: 'GET http://HOST/a?b HTTP/1.1\r\nHost: evil.example\r\n\r\n',
+    status: 200,
+    app: [/^GET \/a\?b HTTP\/1\.1\r\nhost: app:8080\r\n/],
+    appNever: [/evil/],
+  },
+  {
+    row: 8,
+    what: 'an authority alone becomes a slash',
+    rule: '9112 3.2.1',
+    send: 'OPTIONS http://HOST HTTP/1.1\r\nHost: evil.example\r\n\r\n',
+    status: 200,
+    app: [/^OPTIONS \* HTTP\/1\.1\r\nhost: app:8080\r\n/],
+  },
+  {
+    row: 8,
+    what: 'who the target is for cannot be written twice',
+    rule: '9110 4.2.4',
+    send: 'GET http://HOST@evil.example/ HTTP/1.1\r\nHost: HOST\r\n\r\n',
+    status: 400,
+  },
+  // 9. Versions.
+  {
+    row: 9,
+    what: 'HTTP/1.0 is sent on as HTTP/1.1, and its connection ends',
+    rule: '9112 2.3, 9110 2.5',
+    send: 'GET / HTTP/1.0\r\nHost: HOST\r\n\r\n',
+    status: 200,
+    app: [/^GET \/ HTTP\/1\.1\r\n/],
+    client: [/connection: close/],
+  },
+  {
+    row: 9,
+    what: 'an answer in HTTP/1.0 is sent on as HTTP/1.1',
+    rule: '9110 2.5',
+    send: get(''),
+    answer: 'HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok',
+    status: 200,
+    client: [/^HTTP\/1\.1 200 /],
+  },
+  { row: 9, what: 'HTTP/0.9', rule: '9112 2.3', send: 'GET /\r\n\r\n', status: 400 },
+  {
+    row: 9,
+    what: 'an answer without a head (HTTP/0.9)',
+    rule: '9112 2.3',
+    send: get(''),
+    answer: '<html>ok</html>\r\n\r\n',
+    status: 502,
+    requests: 1,
+    clientNever: [/<html>/],
+  },
+  // 12. Upgrade and CONNECT.
+  {
+    row: 12,
+    what: 'what follows an upgrade that was refused is not read as a request',
+    rule: '9110 7.8',
+    send: get(upgrade) + smuggled,
+    status: 200,
+    until: /^$/,
+    requests: 1,
+    app: [/upgrade: websocket/i],
+    appNever: [/smuggled/],
+    client: [/connection: close/],
+  },
+  {
+    row: 12,
+    what: 'what follows an upgrade is held until the application has agreed',
+    rule: '9110 7.8',
+    send: post(`${upgrade}Content-Length: 0\r\n`, '') + smuggled,
+    answer: 'RESET',
+    status: 502,
+    requests: 1,
+    appNever: [/smuggled/],
+  },
+  {
+    row: 12,
+    what: 'an upgrade with a body',
+    rule: '9110 7.8',
+    send: post(`${upgrade}Content-Length: 1\r\n`, 'a'),
+    status: 400,
+  },
+  {
+    row: 12,
+    what: 'an upgrade with a chunked body',
+    rule: '9110 7.8',
+    send: post(`${upgrade}Transfer-Encoding: chunked\r\n`, '0\r\n\r\n'),
+    status: 400,
+  },
+  {
+    row: 12,
+    what: 'a 101 that nobody asked for',
+    rule: '9110 15.2.2',
+    send: get(''),
+    answer: 'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n',
+    status: 502,
+    requests: 1,
+  },
+  {
+    row: 12,
+    what: 'a 101 to another protocol than was asked for',
+    rule: '9110 7.8',
+    send: get(upgrade),
+    answer: 'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n',
+    status: 502,
+    requests: 1,
+  },
+  {
+    row: 12,
+    what: 'CONNECT to an application',
+    rule: '9110 9.3.6',
+    send: `CONNECT HOST HTTP/1.1\r\nHost: HOST\r\n\r\n${smuggled}`,
+    status: 405,
+    lanes: inbound,
+  },
+  // 14. Whose answer it is.
+  {
+    row: 14,
+    what: 'pipelined requests are answered in their order',
+    rule: '9112 9.3.2',
+    send: get('', '/1') + get('', '/2') + get('Connection: close\r\n', '/3'),
+    status: 200,
+    until: /^$/,
+    requests: 3,
+    app: [/GET \/1 [\s\S]*GET \/2 [\s\S]*GET \/3 /],
+    client: [/ok[\s\S]*ok[\s\S]*connection: close\r\n[\s\S]*ok$/],
+  },
+  {
+    row: 14,
+    what: 'a second answer to one request reaches nobody',
+    rule: '9112 9.2',
+    send: get('') + get('Connection: close\r\n', '/next'),
+    answer: `${ok}HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison`,
+    status: 200,
+    until: /^$/,
+    requests: 2,
+    client: [/ok[\s\S]*ok$/],
+    clientNever: [/poison/],
+  },
+  ...(
+    [
+      ['a bare CR in a field', 'X-A: b\rX-Split: c\r\n'],
+      ['a bare LF in a field', 'X-A: b\nX-Split: c\r\n'],
+      ['a NUL in a field', 'X-A: b\0X-Split: c\r\n'],
+      ['a folded field', 'X-A: b\r\n X-Split: c\r\n'],
+      ['a blank before the colon', 'X-Split : c\r\n'],
+      ['a field without a name', ': X-Split\r\n'],
+      ['two lengths', 'Content-Length: 3\r\nX-Split: c\r\n'],
+      ['a length and chunks', 'Transfer-Encoding: chunked\r\nX-Split: c\r\n'],
+      ['an unknown coding', 'Transfer-Encoding: x-split, chunked\r\n'],
+    ] as const
+  ).map(
+    ([what, lines]): WireCase => ({
+      row: 14,
+      what: `an answer with ${what}`,
+      rule: '9112 5, 6.3',
+      send: get(''),
+      answer: `HTTP/1.1 200 OK\r\n${lines}content-length: 2\r\n\r\nok`,
+      status: 502,
+      requests: 1,
+      clientNever: [/^x-split/im, /x-split, chunked/],
+    }),
+  ),
+  // 15. Expect.
+  { row: 15, what: 'an expectation that nobody knows', rule: '9110 10.1.1', send: get('Expect: tea\r\n'), status: 417 },
+  {
+    row: 15,
+    what: 'a final answer instead of 100 ends the connection: what follows may be the body',
+    rule: '9110 10.1.1',
+    send: post('Expect: 100-continue\r\nContent-Length: 40\r\n', ''),
+    answer: 'HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno',
+    status: 403,
+    until: /no$/,
+    requests: 1,
+    client: [/connection: close/],
+  },
+  // 16. Nothing is sent twice that may not be.
+  ...['POST', 'PATCH', 'FOO'].map(
+    (method): WireCase => ({
+      row: 16,
+      what: `${method} whose answer was lost is not sent again`,
+      rule: '9110 9.2.2',
+      send: post('Content-Length: 1\r\n', 'a').replace('POST', method),
+      answer: 'RESET',
+      status: 502,
+      requests: 1,
+    }),
+  ),
+]
