@@ -2,28 +2,29 @@
 import { constants } from 'node:crypto'
 import net, { type Socket } from 'node:net'
 import tls from 'node:tls'
-import { create } from '@bufbuild/protobuf'
-import { type Authorization, MtlsMode, OperationSchema, Protocol, type Workload } from './api/gen/outrigger_pb.ts'
+import { MtlsMode, Protocol, type Workload } from './api/gen/outrigger_pb.ts'
+import { hostPort } from './base/address-text.ts'
 import { noBody } from './base/body.ts'
 import { MeshError } from './base/errors.ts'
-import { type Downstream, Exchange, Response } from './base/exchange.ts'
+import { type Downstream, Exchange } from './base/exchange.ts'
 import type { Live } from './base/live.ts'
 import { type Service, stack } from './base/stack.ts'
 import { peek } from './detect/peek.ts'
+import { readProxyHeader } from './detect/read-proxy-header.ts'
 import { http1Limits } from './http1/limits.ts'
 import { type RequestRules, requestRules } from './http1/request-head.ts'
 import { Http1Server } from './http1/server.ts'
 import { verifyPeer } from './identity/peer.ts'
+import { compileInbound, type InboundPolicy, modeOf, protocolOf, type TrustedProxies } from './inbound-policy.ts'
 import { deliverySource } from './listener/capture-rules.ts'
 import { plainAddress } from './listener/loop-guard.ts'
 import type { OriginalDestination } from './listener/original-destination.ts'
 import type { HostPort } from './options.ts'
-import { authorize } from './policy/authorize.ts'
 import type { InboundEnv } from './policy/env.ts'
 import { inFlight } from './policy/in-flight.ts'
-import { inboundStack } from './policy/order.ts'
 import { rescue, responseTo } from './policy/rescue.ts'
 import { relayTcp } from './relay-tcp.ts'
+import { addToList } from './route/headers.ts'
 import { normalizeTarget } from './route/path.ts'
 import type { Runtime } from './runtime.ts'
 import { reset } from './tcp/reset.ts'
@@ -41,13 +42,8 @@ interface Arrival {
   readonly app: Destination
   readonly address: string
   readonly port: number
-}
-
-/** The policy of this workload, compiled. */
-interface Compiled {
-  readonly message: Workload
-  readonly http: Service
-  readonly connection: Service
+  /** Whose connection it is, by a PROXY header that is believed; undefined: its own far end's. */
+  readonly client?: { readonly address: string; readonly port: number } | undefined
 }
 
 export class Inbound {
@@ -59,7 +55,7 @@ export class Inbound {
   readonly #meshRules: RequestRules
   /** Opaque plaintext connections that stand, with their port: a change to STRICT ends them. */
   readonly #plainOpaque = new Map<Socket, number>()
-  #compiled: Compiled | undefined
+  #compiled: InboundPolicy | undefined
   #tls: tls.Server | undefined
 
   constructor(runtime: Runtime, pools: Pools, env: InboundEnv, workload: Live<Workload | undefined>) {
@@ -91,7 +87,7 @@ export class Inbound {
     // A peer that proved itself to be of the mesh may say which try this is.
     this.#meshRules = requestRules(http1Limits, { dropReserved: false, allowConnect: false })
     workload.subscribe((message) => {
-      this.#compiled = message === undefined ? undefined : compile(message, env, this.#local)
+      this.#compiled = message === undefined ? undefined : compileInbound(message, env, this.#local)
       if (message !== undefined) {
         for (const [socket, port] of this.#plainOpaque) if (modeOf(message, port) === MtlsMode.STRICT) reset(socket)
       }
@@ -114,7 +110,7 @@ export class Inbound {
 
   /** Explicit capture: a listener that stands for one port of the application. */
   acceptExplicit(socket: Socket, app: HostPort): void {
-    const to = { key: keyOf(app.host, app.port), address: app.host, port: app.port, identity: '' }
+    const to = { key: hostPort(app.host, app.port), address: app.host, port: app.port, identity: '' }
     this.#accept(socket, { app: to, address: plainAddress(socket.localAddress), port: socket.localPort ?? 0 })
   }
 
@@ -131,7 +127,7 @@ export class Inbound {
       return
     }
     const { address, port } = destination
-    const app = { key: keyOf(address, port), address, port, identity: '' }
+    const app = { key: hostPort(address, port), address, port, identity: '' }
     this.#accept(socket, { app, address, port })
   }
 
@@ -144,14 +140,18 @@ export class Inbound {
     void this.#decide(socket, arrival).catch((error: unknown) => this.#drop(socket, MeshError.from(error)))
   }
 
-  async #decide(socket: Socket, arrival: Arrival): Promise<void> {
-    const compiled = this.#compiled
-    // Without policy nobody can say who may come in, and without a certificate nothing can be checked: nothing passes.
-    if (compiled === undefined || this.#tls === undefined) {
-      throw new MeshError('POLICY_UNAVAILABLE', compiled === undefined ? 'no policy yet' : 'no certificate yet')
-    }
-    const mode = modeOf(compiled.message, arrival.port)
-    const protocol = protocolOf(compiled.message, arrival.port)
+  async #decide(socket: Socket, arrived: Arrival): Promise<void> {
+    const from = socket.remoteAddress
+    // An address that is not known any more is that of a connection that has died.
+    const proxies =
+      from === undefined
+        ? undefined
+        : this.#ready().policy.proxies.find(({ ports, has }) => ports.has(arrived.port) && has(from))
+    const arrival = proxies === undefined ? arrived : await this.#named(socket, arrived, proxies)
+    if (arrival === undefined) return
+    const { policy, tls } = this.#ready()
+    const mode = modeOf(policy.message, arrival.port)
+    const protocol = protocolOf(policy.message, arrival.port)
     const { clock, options } = this.#runtime
     if (mode === MtlsMode.DISABLE && protocol === Protocol.HTTP1) {
       this.#acceptHttp(socket, arrival, undefined)
@@ -165,18 +165,42 @@ export class Inbound {
     if (seen.is === 'gone') return
     if (seen.protocol === 'tls' && mode !== MtlsMode.DISABLE && protocol !== Protocol.TLS) {
       this.#arrivals.set(socket, arrival)
-      this.#tls.emit('connection', socket)
+      tls.emit('connection', socket)
       return
     }
     if (mode === MtlsMode.STRICT) {
-      const policy = compiled.message.mtlsRef
-      const by = policy === undefined ? 'the default' : `${policy.kind} ${policy.namespace}/${policy.name}`
-      throw new MeshError('UNAUTHENTICATED', `plaintext to port ${arrival.port}, which is STRICT by ${by}`, { policy })
+      const { mtlsRef: ref } = policy.message
+      const by = ref === undefined ? 'the default' : `${ref.kind} ${ref.namespace}/${ref.name}`
+      const message = `plaintext to port ${arrival.port}, which is STRICT by ${by}`
+      throw new MeshError('UNAUTHENTICATED', message, { policy: ref })
     }
     // On a declared port what is not HTTP/1.1 is a mistake or an attack; relaying it unread would pass all policy by.
     const http = protocol === Protocol.HTTP1 || (protocol === Protocol.UNSPECIFIED && seen.protocol === 'http1')
     if (http) this.#acceptHttp(socket, arrival, undefined)
     else await this.#opaque(socket, arrival, undefined, seen.head)
+  }
+
+  /** Without policy nobody can say who may come in, and without a certificate nothing can be checked: nothing passes. */
+  #ready(): { readonly policy: InboundPolicy; readonly tls: tls.Server } {
+    const policy = this.#compiled
+    const tls = this.#tls
+    if (policy !== undefined && tls !== undefined) return { policy, tls }
+    throw new MeshError('POLICY_UNAVAILABLE', policy === undefined ? 'no policy yet' : 'no certificate yet')
+  }
+
+  /** A connection of a load balancer, which says whose it is; undefined when it is over already. */
+  async #named(socket: Socket, arrival: Arrival, proxies: TrustedProxies): Promise<Arrival | undefined> {
+    const found = await readProxyHeader(socket, { clock: this.#runtime.clock, timeoutMs: handshakeTimeoutMs })
+    if (found.is === 'header') return { ...arrival, client: found.client }
+    if (found.is === 'refused') {
+      const by =
+        proxies.ref === undefined ? '' : `, by ${proxies.ref.kind} ${proxies.ref.namespace}/${proxies.ref.name}`
+      throw new MeshError('BAD_REQUEST', `port ${arrival.port} is spoken to by PROXY protocol${by}: ${found.reason}`, {
+        policy: proxies.ref,
+      })
+    }
+    socket.destroy()
+    return undefined
   }
 
   #tlsServer(context: tls.SecureContextOptions): tls.Server {
@@ -309,6 +333,9 @@ export class Inbound {
       )
     }
     exchange.request.target = normalizeTarget(exchange.request.target)
+    // A load balancer that copies bytes tells nobody but us whose request it is.
+    const { request, downstream } = exchange
+    if (downstream.proxy !== undefined) addToList(request.headers, 'x-forwarded-for', downstream.remoteAddress)
     return compiled.http(exchange)
   }
 
@@ -331,48 +358,6 @@ export class Inbound {
   }
 }
 
-function compile(message: Workload, env: InboundEnv, local: Service): Compiled {
-  return {
-    message,
-    http: inboundStack(message, env, local),
-    connection: stack([authorize(message.authorizations.map(forConnection), env)], () =>
-      Promise.resolve(new Response(200, '', [], noBody)),
-    ),
-  }
-}
-
-/**
- * A policy as it holds for an opaque connection, which has no method, path or host (Istio's rule for TCP): an ALLOW rule
- * that asks for one does not hold; a DENY rule holds without it, or a client could stay silent until it is taken for
- * opaque and then speak HTTP past the rule.
- */
-function forConnection(policy: Authorization): Authorization {
-  if (!policy.deny) return policy
-  const rules = policy.rules.map((rule) => ({
-    ...rule,
-    operations: rule.operations.map(({ ports, notPorts }) => create(OperationSchema, { ports, notPorts })),
-  }))
-  return { ...policy, rules }
-}
-
-/** Throws if the resource cannot be put in force; called before it is accepted. */
-export function checkWorkload(message: Workload, env: InboundEnv): void {
-  compile(message, env, () => Promise.reject(new Error('not served')))
-}
-
-function modeOf(message: Workload, port: number): MtlsMode {
-  const mode = message.portMtls[port] ?? message.mtls
-  return mode === MtlsMode.UNSPECIFIED ? MtlsMode.PERMISSIVE : mode
-}
-
-function protocolOf(message: Workload, port: number): Protocol {
-  return message.ports.find((known) => known.port === port)?.protocol ?? Protocol.UNSPECIFIED
-}
-
-function keyOf(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
-}
-
 /** Under redirect, what we deliver to the application must not be captured again: it comes from an address of its own. */
 export function deliveryAddress(runtime: Runtime, address: string): string | undefined {
   if (runtime.options.capture !== 'redirect') return undefined
@@ -380,10 +365,13 @@ export function deliveryAddress(runtime: Runtime, address: string): string | und
 }
 
 function downstreamOf(socket: Socket, arrival: Arrival, identity: string | undefined): Downstream {
+  const { client } = arrival
+  const peer = { address: plainAddress(socket.remoteAddress), port: socket.remotePort ?? 0 }
   return {
     direction: 'inbound',
-    remoteAddress: plainAddress(socket.remoteAddress),
-    remotePort: socket.remotePort ?? 0,
+    remoteAddress: client?.address ?? peer.address,
+    remotePort: client?.port ?? peer.port,
+    proxy: client === undefined ? undefined : peer,
     localAddress: arrival.address,
     localPort: arrival.port,
     identity,

@@ -389,6 +389,7 @@ export function downstreamOf(socket: Socket, captured: boolean, address?: string
     direction: 'outbound',
     remoteAddress: plainAddress(socket.remoteAddress),
     remotePort: socket.remotePort ?? 0,
+    proxy: undefined,
     localAddress: address ?? plainAddress(socket.localAddress),
     localPort: port ?? socket.localPort ?? 0,
     identity: undefined,

@@ -13,6 +13,8 @@ export interface WorkloadMtls {
   /** Undefined: no document says anything, PERMISSIVE holds. */
   readonly by: DocumentOf<'PeerAuthentication'> | undefined
   readonly ports: ReadonlyMap<number, MtlsModeName>
+  /** The policy whose `proxyProtocol` holds. */
+  readonly proxies: DocumentOf<'PeerAuthentication'> | undefined
 }
 
 /** The PeerAuthentication of a workload: its own, then its namespace's, then the mesh's (Istio's order). */
@@ -23,7 +25,12 @@ export function mtlsOf(index: DocumentIndex, pod: DocumentOf<'Pod'>): WorkloadMt
   const ports = Object.entries(own?.value.spec.portLevelMtls ?? {}).map(
     ([port, mtls]) => [Number(port), mtls.mode] as const,
   )
-  return { mode: by?.value.spec.mtls?.mode ?? 'PERMISSIVE', by, ports: new Map(ports.sort(([a], [b]) => a - b)) }
+  return {
+    mode: by?.value.spec.mtls?.mode ?? 'PERMISSIVE',
+    by,
+    ports: new Map(ports.sort(([a], [b]) => a - b)),
+    proxies: own,
+  }
 }
 
 /** Sampling and access log of a workload, or of the mesh: each field by the closest policy that sets it. */

@@ -1,6 +1,6 @@
-import { create } from '@bufbuild/protobuf'
+import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import type { DocumentOf } from '../../src/api/documents/document.ts'
-import { MtlsMode, type Workload, WorkloadSchema } from '../../src/api/gen/outrigger_pb.ts'
+import { MtlsMode, type ProxyProtocolSchema, type Workload, WorkloadSchema } from '../../src/api/gen/outrigger_pb.ts'
 import { canonicalRevision, canonicalService } from '../model/canonical.ts'
 import { documentKey, objectKey } from '../model/document-key.ts'
 import type { ModelView } from '../model/model-view.ts'
@@ -33,7 +33,14 @@ export function workloadResource(model: ModelView, pod: DocumentOf<'Pod'>): Work
       protocol,
       service: service === undefined ? '' : objectKey(service),
     })),
+    proxyProtocol: mtls.proxies === undefined ? [] : proxyProtocol(mtls.proxies),
   })
+}
+
+/** Each entry of a PeerAuthentication's `proxyProtocol`. */
+function proxyProtocol(policy: DocumentOf<'PeerAuthentication'>): MessageInitShape<typeof ProxyProtocolSchema>[] {
+  const ref = policyRef(policy)
+  return (policy.value.spec.proxyProtocol ?? []).map(({ ports, from }) => ({ ref, ports, from }))
 }
 
 /** The order of labels in a document is not part of what it says. */

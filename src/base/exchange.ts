@@ -32,6 +32,8 @@ export interface Downstream {
   readonly direction: 'outbound' | 'inbound'
   readonly remoteAddress: string
   readonly remotePort: number
+  /** The far end of the connection itself, where a PROXY header named another remote address; else undefined. */
+  readonly proxy: { readonly address: string; readonly port: number } | undefined
   /** Where the peer meant to go: original destination under redirect, else the local address. */
   readonly localAddress: string
   readonly localPort: number

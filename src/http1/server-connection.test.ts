@@ -137,6 +137,7 @@ function setup() {
     direction: 'inbound',
     remoteAddress: '',
     remotePort: 0,
+    proxy: undefined,
     localAddress: '',
     localPort: 0,
     identity: undefined,

@@ -1,4 +1,5 @@
 import { connect, createServer, type Socket } from 'node:net'
+import { ipv6Text } from '../base/address-text.ts'
 
 export interface Destination {
   /** IPv4 or IPv6 text; never v4-mapped. */
@@ -51,30 +52,7 @@ export function parseSockAddr(bytes: Buffer): Destination | undefined {
   if (family !== AF_INET6) return undefined
   const groups: number[] = []
   for (let at = 8; at < 24; at += 2) groups.push(bytes.readUInt16BE(at))
-  if (groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff) {
-    return { address: `${bytes[20]}.${bytes[21]}.${bytes[22]}.${bytes[23]}`, port }
-  }
-  return { address: formatV6(groups), port }
-}
-
-/** RFC 5952: lower case, the longest run of two or more zero groups as `::`. */
-function formatV6(groups: readonly number[]): string {
-  let bestAt = -1
-  let bestLength = 1
-  for (let at = 0; at < 8; at++) {
-    let length = 0
-    while (at + length < 8 && groups[at + length] === 0) length++
-    if (length > bestLength) {
-      bestAt = at
-      bestLength = length
-    }
-  }
-  const text = (from: number, to: number) =>
-    groups
-      .slice(from, to)
-      .map((group) => group.toString(16))
-      .join(':')
-  return bestAt < 0 ? text(0, 8) : `${text(0, bestAt)}::${text(bestAt + bestLength, 8)}`
+  return { address: ipv6Text(groups), port }
 }
 
 /** Undocumented but present on every accepted TCP socket until it is destroyed; the self-test watches over it. */

@@ -1,5 +1,5 @@
-import { BlockList, isIP } from 'node:net'
 import type { Authorization, AuthorizationRule, Operation, PolicyRef, Source } from '../api/gen/outrigger_pb.ts'
+import { addressBlocks } from '../base/address-blocks.ts'
 import { literalPath } from '../route/path.ts'
 import { PathReadings } from '../route/path-readings.ts'
 
@@ -199,30 +199,6 @@ function noneOf(
 
 function inBlocks(cidrs: readonly string[], wanted: boolean): Condition | undefined {
   if (cidrs.length === 0) return undefined
-  const list = new BlockList()
-  for (const cidr of cidrs) addBlock(list, cidr)
-  return (facts) => {
-    const address = plainAddress(facts.address)
-    const family = isIP(address)
-    if (family === 0) throw new Error(`"${facts.address}" is not an IP address`)
-    return list.check(address, family === 6 ? 'ipv6' : 'ipv4') === wanted
-  }
-}
-
-/** An IPv4 peer of a dual-stack socket is an IPv4 peer; a zone (`%eth0`) is no part of the address. */
-function plainAddress(address: string): string {
-  if (address.startsWith('::ffff:') && isIP(address.slice(7)) === 4) return address.slice(7)
-  const zone = address.indexOf('%')
-  return zone === -1 ? address : address.slice(0, zone)
-}
-
-function addBlock(list: BlockList, cidr: string): void {
-  const [address = '', length, more] = cidr.split('/')
-  const family = isIP(address)
-  const bits = family === 6 ? 128 : 32
-  const prefix = length === undefined ? bits : /^[0-9]{1,3}$/.test(length) ? Number(length) : -1
-  if (family === 0 || more !== undefined || prefix < 0 || prefix > bits) {
-    throw new Error(`"${cidr}" is not an address block such as 10.0.0.0/8`)
-  }
-  list.addSubnet(address, prefix, family === 6 ? 'ipv6' : 'ipv4')
+  const inside = addressBlocks(cidrs)
+  return (facts) => inside(facts.address) === wanted
 }

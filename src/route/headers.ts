@@ -28,6 +28,13 @@ export function setHeader(headers: Headers, name: string, value: string): void {
   if (!found) headers.push(name, value)
 }
 
+/** Appends to a field that is a list; several fields of that name become one (RFC 9110 section 5.3). */
+export function addToList(headers: Headers, lowerName: string, value: string): void {
+  const items: string[] = []
+  for (let i = 0; i < headers.length; i += 2) if (sameName(headers[i]!, lowerName)) items.push(headers[i + 1]!)
+  setHeader(headers, lowerName, [...items, value].filter((item) => item !== '').join(', '))
+}
+
 /** Removes every field of that lower-case name. */
 export function removeHeader(headers: Headers, lowerName: string): void {
   let to = 0

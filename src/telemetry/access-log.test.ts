@@ -54,6 +54,15 @@ describe('textLine', () => {
 })
 
 describe('ecsLine', () => {
+  it('has the client that a load balancer named, and the load balancer', () => {
+    const downstream = { remoteAddress: '2001:db8::5', remotePort: 49_153, proxy: { address: 'fd00::9', port: 4_000 } }
+    const line = JSON.parse(ecsLine(entryOf(exchangeOf({ downstream })), 'orders'))
+    assert.deepEqual(
+      [line['source.ip'], line['source.port'], line['labels.proxy']],
+      ['2001:db8::5', 49_153, '[fd00::9]:4000'],
+    )
+  })
+
   it('has the fields that Elastic knows', () => {
     const line = JSON.parse(ecsLine(entryOf(deniedExchange(), 403), 'orders'))
     assert.deepEqual(line, {

@@ -1,3 +1,4 @@
+import { hostPort } from '../base/address-text.ts'
 import type { Completion, Exchange } from '../base/exchange.ts'
 import type { LineWriter } from './line-writer.ts'
 import { printable } from './printable.ts'
@@ -122,6 +123,8 @@ function ecs(entry: LogEntry, service: string, { path, text }: Limits): unknown 
     'client.address': header('x-forwarded-for'),
     'source.ip': downstream.remoteAddress,
     'source.port': downstream.remotePort,
+    'labels.proxy':
+      downstream.proxy === undefined ? undefined : hostPort(downstream.proxy.address, downstream.proxy.port),
     'destination.address': attempt?.endpoint ?? `${downstream.localAddress}:${downstream.localPort}`,
     'tls.client.x509.subject': show(downstream.identity ?? ''),
     'labels.direction': downstream.direction,

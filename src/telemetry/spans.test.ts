@@ -147,6 +147,14 @@ describe('spansOf', () => {
     assert.match(client?.spanId ?? '', /^[0-9a-f]{16}$/)
   })
 
+  it('tells the client apart from the load balancer that named it', () => {
+    const downstream = { remoteAddress: '203.0.113.5', remotePort: 49_153, proxy: { address: '10.0.0.9', port: 4_000 } }
+    const [server] = spansFor(traced(exchangeOf({ downstream })))
+    assert.equal(server?.attributes['client.address'], '203.0.113.5')
+    assert.equal(server?.attributes['network.peer.address'], '10.0.0.9')
+    assert.equal(server?.attributes['network.peer.port'], 4_000)
+  })
+
   it('holds no more than 64 decisions', () => {
     const exchange = traced(exchangeOf())
     for (let i = 0; i < 200; i++) exchange.decide(i, 'retry', `try ${i}`)

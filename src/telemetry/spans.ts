@@ -64,8 +64,8 @@ function serverSpan(input: SpanInput, trace: Trace): SpanData {
   const attributes: Record<string, AttributeValue> = {
     ...requestAttributes(exchange),
     'url.path': visible(pathOf(request.target), pathCharactersMax),
-    'network.peer.address': downstream.remoteAddress,
-    'network.peer.port': downstream.remotePort,
+    'network.peer.address': downstream.proxy?.address ?? downstream.remoteAddress,
+    'network.peer.port': downstream.proxy?.port ?? downstream.remotePort,
     'client.address': downstream.remoteAddress,
     'http.request.body.size': completion.bytesIn,
     'http.response.body.size': completion.bytesOut,

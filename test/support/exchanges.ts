@@ -22,6 +22,7 @@ export function downstream(over: Partial<Downstream> = {}): Downstream {
     direction: 'outbound',
     remoteAddress: '10.1.0.9',
     remotePort: 40_000,
+    proxy: undefined,
     localAddress: '10.1.0.7',
     localPort: 8080,
     identity: undefined,

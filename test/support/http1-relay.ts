@@ -64,6 +64,7 @@ export async function startRelay(upstreamPort: number, options: RelayOptions = {
       direction: 'outbound',
       remoteAddress: socket.remoteAddress ?? '',
       remotePort: socket.remotePort ?? 0,
+      proxy: undefined,
       localAddress: socket.localAddress ?? '',
       localPort: socket.localPort ?? 0,
       identity: undefined,

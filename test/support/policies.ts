@@ -66,6 +66,11 @@ export const goodPolicies: readonly (readonly [kind: string, name: string, spec:
   ],
   ['PeerAuthentication', 'a namespace', { mtls: { mode: 'STRICT' } }],
   ['PeerAuthentication', 'ports', { selector: web, portLevelMtls: { 65535: { mode: 'DISABLE' } } }],
+  [
+    'PeerAuthentication',
+    'load balancers',
+    { selector: web, proxyProtocol: [{ ports: [80, 443], from: ['10.0.0.0/8', '192.0.2.7', 'fd00::/8'] }] },
+  ],
   ['AuthorizationPolicy', 'nothing allowed', {}],
   ['AuthorizationPolicy', 'everything allowed', rules({})],
   [
@@ -228,7 +233,7 @@ export const brokenPolicies: readonly (readonly [kind: string, spec: unknown, ..
     fault({ abort: { reset: true }, match: [{ path: { type: 'Exact', value: 'x' } }] }),
     'spec.match[0].path.value: path "x" must begin with "/"',
   ],
-  ['PeerAuthentication', {}, 'spec: set mtls, portLevelMtls or both'],
+  ['PeerAuthentication', {}, 'spec: set mtls, portLevelMtls or proxyProtocol'],
   ['PeerAuthentication', { mtls: { mode: 'Strict' } }, 'spec.mtls.mode: "Strict" is not known here'],
   [
     'PeerAuthentication',
@@ -244,6 +249,16 @@ export const brokenPolicies: readonly (readonly [kind: string, spec: unknown, ..
     'PeerAuthentication',
     { selector: { matchLabels: {} }, mtls: { mode: 'STRICT' } },
     'spec.selector.matchLabels: matchLabels is empty; leave out selector to mean every workload of the namespace',
+  ],
+  [
+    'PeerAuthentication',
+    { proxyProtocol: [{ ports: [80], from: ['10.0.0.1'] }] },
+    'spec.proxyProtocol: proxyProtocol needs a selector: ports belong to a workload',
+  ],
+  [
+    'PeerAuthentication',
+    { selector: web, proxyProtocol: [{ ports: [80], from: ['balancer'] }] },
+    'spec.proxyProtocol[0].from[0]: "balancer" is not an address or block such as 10.0.0.0/8, 192.0.2.7 or fd00::/8',
   ],
   ['AuthorizationPolicy', { action: 'AUDIT' }, 'spec.action: "AUDIT" is not known here'],
   [

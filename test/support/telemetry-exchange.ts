@@ -1,5 +1,5 @@
 import { noBody } from '../../src/base/body.ts'
-import { type Attempt, type Completion, Exchange, type Headers } from '../../src/base/exchange.ts'
+import { type Attempt, type Completion, type Downstream, Exchange, type Headers } from '../../src/base/exchange.ts'
 import type { ByteSink } from '../../src/telemetry/line-writer.ts'
 import type { Workload } from '../../src/telemetry/traffic.ts'
 
@@ -20,6 +20,7 @@ export interface ExchangeFacts {
   readonly direction?: 'outbound' | 'inbound'
   readonly identity?: string
   readonly startedAt?: number
+  readonly downstream?: Partial<Downstream>
 }
 
 /** An exchange as an engine makes it. */
@@ -40,11 +41,13 @@ export function exchangeOf(facts: ExchangeFacts = {}): Exchange {
       direction: facts.direction ?? 'outbound',
       remoteAddress: '127.0.0.1',
       remotePort: 40_000,
+      proxy: undefined,
       localAddress: '127.1.0.1',
       localPort: 15_001,
       identity: facts.identity,
       tls: facts.identity !== undefined,
       captured: false,
+      ...facts.downstream,
     },
     startedAt: facts.startedAt ?? 1_000,
   })
