@@ -1,24 +1,74 @@
+import type { Peer } from './cell.ts'
 import type { Summary } from './summary.ts'
 
-/** What Outrigger promises about its own cost, as ratios of medians on one machine in one run. */
+/** What Outrigger promises about its own cost: medians on one machine in one run. */
 export interface Goal {
   readonly cell: string
-  readonly to: 'toEnvoy' | 'toHttpProxy3'
+  /** In the unit that `says` names: a figure's own is divided by `unit`. */
+  readonly figure: string
+  /** Then it is the ratio to this peer's, round by round. */
+  readonly to?: Peer
+  readonly unit?: number
   readonly says: string
   readonly atLeast?: number
   readonly atMost?: number
 }
 
+const perCpuSecond = 'requestsPerCpuSecond'
+const cpu = 'cpuUsPerRequest'
+
 export const goals: readonly Goal[] = [
-  { cell: 'outrigger-on', to: 'toEnvoy', atLeast: 1.3, says: 'requests per CPU-second, features on, to Envoy' },
   {
     cell: 'outrigger-on',
-    to: 'toHttpProxy3',
+    figure: perCpuSecond,
+    to: 'envoy',
+    atLeast: 2,
+    says: 'requests per CPU-second, features on, to Envoy',
+  },
+  {
+    cell: 'outrigger-on',
+    figure: perCpuSecond,
+    to: 'nginx',
+    atLeast: 0.75,
+    says: 'requests per CPU-second, features on, to nginx without features',
+  },
+  {
+    cell: 'outrigger-on',
+    figure: perCpuSecond,
+    to: 'httpProxy3',
     atLeast: 3,
     says: 'requests per CPU-second, features on, to http-proxy-3',
   },
-  { cell: 'outrigger-tls', to: 'toEnvoy', atLeast: 1.3, says: 'requests per CPU-second, TLS 1.3 downstream, to Envoy' },
-  { cell: 'outrigger-memory', to: 'toEnvoy', atMost: 1.5, says: 'RSS at 1,000 requests/s, to Envoy' },
+  { cell: 'outrigger-on', figure: cpu, to: 'off', atMost: 1.15, says: 'CPU of a request, features on, to off' },
+  {
+    cell: 'outrigger-tls',
+    figure: perCpuSecond,
+    to: 'envoy',
+    atLeast: 2,
+    says: 'requests per CPU-second, mutual TLS 1.3 downstream, to Envoy',
+  },
+  { cell: 'outrigger-mtls', figure: cpu, to: 'envoy', atMost: 0.5, says: 'CPU of a request, two hops, to two Envoys' },
+  {
+    cell: 'outrigger-latency',
+    figure: 'added-p99Us',
+    to: 'envoy',
+    atMost: 1,
+    says: 'p99 added at 1,000 requests/s, to what Envoy adds',
+  },
+  {
+    cell: 'outrigger-memory',
+    figure: 'ussBytes',
+    to: 'envoy',
+    atMost: 1,
+    says: 'private memory (USS) at 1,000 requests/s, to Envoy',
+  },
+  {
+    cell: 'outrigger-memory-10',
+    figure: 'ussBytes',
+    to: 'envoy',
+    atMost: 1,
+    says: 'private memory (USS) of each of ten sidecars, to ten Envoys',
+  },
 ]
 
 /** What one control plane on one CPU promises to a thousand sidecars, in the units that stand in `says`. */
@@ -58,8 +108,11 @@ export interface Verdict {
 /** Only of goals whose cells were measured. */
 export function judge(summaries: readonly Summary[]): Verdict[] {
   return goals.flatMap((goal) => {
-    const value = summaries.find((summary) => summary.name === goal.cell)?.[goal.to]?.median
-    if (value === undefined) return []
-    return [{ goal, value, met: value >= (goal.atLeast ?? 0) && value <= (goal.atMost ?? Number.POSITIVE_INFINITY) }]
+    const summary = summaries.find(({ name }) => name === goal.cell)
+    const spreads = goal.to === undefined ? summary?.figures : summary?.ratios[goal.to]
+    const median = spreads?.[goal.figure]?.median
+    if (median === undefined) return []
+    const value = median / (goal.unit ?? 1)
+    return [{ goal, value, met: value >= (goal.atLeast ?? -Infinity) && value <= (goal.atMost ?? Infinity) }]
   })
 }

@@ -1,11 +1,21 @@
 /** What runs beside every cell, on the generator's CPU, and is never measured. */
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Bench } from './cell.ts'
 import { port } from './ports.ts'
 import type { Started } from './processes.ts'
 
+/** Bytes of the bodies that the backend has as files, by the last part of the path. */
+export const bodyBytes = { '1k': 1024, '64k': 64 * 1024, '1m': 1024 * 1024 } as const
+
 /** The backend of every cell. */
 export function startBackend(bench: Bench): Started {
+  const folder = path.join(bench.workFolder, 'bodies')
+  mkdirSync(folder)
+  // nginx started by root reads them as another user: it may pass through, and list nothing.
+  chmodSync(bench.workFolder, 0o711)
+  for (const [name, bytes] of Object.entries(bodyBytes))
+    writeFileSync(path.join(folder, name), Buffer.alloc(bytes, 'o'))
   return helper(bench, 'backend', nginx(bench, 'backend.conf'))
 }
 

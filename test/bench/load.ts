@@ -3,10 +3,11 @@ import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { BenchFailure } from './failure.ts'
+import type { OpenLoop, OpenLoopCounts } from './node/open-loop.ts'
 import type { Tools } from './tools.ts'
 
 const run = promisify(execFile)
-const pacedClient = fileURLToPath(new URL('node/paced.ts', import.meta.url))
+const openLoop = fileURLToPath(new URL('node/open-loop.ts', import.meta.url))
 const report = fileURLToPath(new URL('wrk-report.lua', import.meta.url))
 
 export interface Target {
@@ -17,18 +18,19 @@ export interface Target {
 export interface Load {
   readonly requests: number
   readonly seconds: number
+  /** Of the answers, heads included. */
+  readonly bytes: number
   /** Why the figures must not be used; undefined when every request was answered 2xx. */
   readonly void: string | undefined
 }
 
+export interface Closed {
+  readonly connections: number
+  readonly seconds: number
+}
+
 /** Closed loop: each connection sends as soon as it was answered. For capacity, never for latency. */
-export async function saturate(
-  tools: Tools,
-  cpu: number,
-  target: Target,
-  connections: number,
-  seconds: number,
-): Promise<Load> {
+export async function saturate(tools: Tools, cpu: number, target: Target, closed: Closed): Promise<Load> {
   const { stdout } = await run(tools.taskset, [
     '-c',
     String(cpu),
@@ -36,9 +38,9 @@ export async function saturate(
     '-t',
     '1',
     '-c',
-    String(connections),
+    String(closed.connections),
     '-d',
-    `${seconds}s`,
+    `${closed.seconds}s`,
     '--timeout',
     '5s',
     '-s',
@@ -55,36 +57,67 @@ export async function saturate(
     (kind) => `${counted[kind]} ${kind === 'status' ? 'answers other than 2xx' : `${kind} errors`}`,
   )
   if (requests === 0) reasons.push('no request was answered')
-  return { requests, seconds: (counted['durationUs'] ?? 0) / 1e6, void: reasons.join(', ') || undefined }
+  return {
+    requests,
+    seconds: (counted['durationUs'] ?? 0) / 1e6,
+    bytes: counted['bytes'] ?? 0,
+    void: reasons.join(', ') || undefined,
+  }
 }
 
-/** Open loop at a fixed rate over all connections. Void as well when less than 99.5 % of the rate was sent. */
-export async function paced(
-  tools: Tools,
+export interface Paced extends Closed {
+  readonly perSecond: number
+  /** Answers other than 2xx that are allowed, as a share of all. */
+  readonly otherStatusMax?: number
+  /** The generator's own delay (p99) from which the latencies would be the generator's. */
+  readonly lagMaxUs?: number
+}
+
+export interface PacedLoad extends Load {
+  readonly counts: OpenLoopCounts
+}
+
+/** Open loop at a fixed rate over all targets; latencies count from the moment at which a request was due. */
+export async function paced(tools: Tools, cpu: number, targets: readonly Target[], how: Paced): Promise<PacedLoad> {
+  const { stdout } = await run(tools.taskset, openLoopCommand(cpu, targets, how))
+  const counts = JSON.parse(stdout) as OpenLoopCounts
+  const { sent, ok, otherStatus, failed, firstFailure, lagP99Us, bytes } = counts
+  const asked = Math.round(how.perSecond * how.seconds)
+  const reasons: string[] = []
+  if (failed > 0) reasons.push(`${failed} failed requests (${firstFailure})`)
+  if (otherStatus > (how.otherStatusMax ?? 0) * asked) reasons.push(`${otherStatus} answers other than 2xx`)
+  if (sent < asked) reasons.push(`${sent} of ${asked} requests were sent`)
+  if (lagP99Us > (how.lagMaxUs ?? Number.POSITIVE_INFINITY))
+    reasons.push(`the generator itself was ${Math.round(lagP99Us)} us late (p99)`)
+  return { requests: ok + otherStatus, seconds: how.seconds, bytes, void: reasons.join(', ') || undefined, counts }
+}
+
+/** What taskset runs; `reportSeconds` for a line of counts in between. */
+export function openLoopCommand(
   cpu: number,
-  target: Target,
-  connections: number,
-  perSecond: number,
-  seconds: number,
-): Promise<Load> {
-  const command = [
+  targets: readonly Target[],
+  { perSecond, connections, seconds }: Paced,
+  reportSeconds?: number,
+): string[] {
+  const [first] = targets
+  if (first === undefined) throw new Error('no target')
+  const options: OpenLoop = {
+    ports: targets.map(({ url }) => Number(new URL(url).port)),
+    path: new URL(first.url).pathname,
+    headers: first.headers,
+    perSecond,
+    connections,
+    seconds,
+    ...(reportSeconds !== undefined && { reportSeconds }),
+  }
+  return [
     '-c',
     String(cpu),
     process.execPath,
     '--disable-warning=ExperimentalWarning',
-    pacedClient,
-    target.url,
+    openLoop,
+    JSON.stringify(options),
   ]
-  const numbers = [perSecond, connections, seconds].map(String)
-  const flags = Object.entries(target.headers).map(([name, value]) => `${name}=${value}`)
-  const { stdout } = await run(tools.taskset, [...command, ...numbers, ...flags])
-  const counted = JSON.parse(stdout) as { sent: number; ok: number; otherStatus: number; failed: number }
-  const reasons: string[] = []
-  if (counted.failed > 0) reasons.push(`${counted.failed} failed requests`)
-  if (counted.otherStatus > 0) reasons.push(`${counted.otherStatus} answers other than 2xx`)
-  const asked = perSecond * seconds
-  if (counted.sent < asked * 0.995) reasons.push(`${counted.sent} of ${asked} requests were sent`)
-  return { requests: counted.ok, seconds, void: reasons.join(', ') || undefined }
 }
 
 function headerFlags(target: Target): string[] {

@@ -2,29 +2,32 @@
  * `npm run bench`: what a request costs in Outrigger and in its peers, on this machine, in one run.
  * Protocol and what makes a cell void: README.md.
  */
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { systemClock } from '../../src/base/clock.ts'
 import { build } from '../build.ts'
-import type { Bench, Cell } from './cell.ts'
+import type { Bench, Cell, Group } from './cell.ts'
+import { cells } from './cells/cells.ts'
 import { writeCertificates } from './certificates.ts'
 import { controlPlane } from './control-plane/main.ts'
 import { BenchFailure } from './failure.ts'
 import { judge } from './goals.ts'
+import { groups } from './groups.ts'
 import { startBackend, startSink } from './helpers.ts'
-import { measure, type Round } from './measure.ts'
+import { measure } from './measure.ts'
 import { type Options, readOptions, usage } from './options.ts'
-import { outrigger } from './outrigger.ts'
-import { direct, peers } from './peers.ts'
-import { port } from './ports.ts'
+import { everyPort, port } from './ports.ts'
 import { Processes, requireFreePorts } from './processes.ts'
+import type { Round } from './round.ts'
 import { type Results, type Summary, summarize } from './summary.ts'
 import { table } from './table.ts'
+import { timingOf } from './timing.ts'
 import { findTools, machine, twoCpus, versions } from './tools.ts'
 
-const everyCell: readonly Cell[] = inGroups([direct, ...outrigger, ...peers])
+const everyCell: readonly Cell[] = inGroups(cells)
 
 // Until the end is reached this run has failed, however it ends.
 process.exitCode = 1
@@ -39,17 +42,19 @@ try {
 
 async function main(options: Options): Promise<number> {
   if (options.help) {
-    process.stdout.write(usage + everyCell.map((cell) => `  ${cell.name.padEnd(18)} ${cell.about}\n`).join(''))
+    process.stdout.write(usage + listing())
     return 0
   }
-  const cells = choose(options.cells)
+  const chosen = choose(options.cells)
   const tools = findTools()
   const [proxyCpu, restCpu] = twoCpus()
-  await requireFreePorts(Object.values(port))
+  await requireFreePorts(everyPort)
   if (options.build) {
     say('building dist/')
     compile()
   }
+  // What this process does must not disturb the proxy: all its threads leave its CPU.
+  execFileSync(tools.taskset, ['-a', '-c', '-p', String(restCpu), String(process.pid)])
   const workFolder = mkdtempSync(path.join(tmpdir(), 'outrigger-bench-'))
   const folder = fileURLToPath(new URL('.', import.meta.url))
   const processes = new Processes(systemClock, tools)
@@ -65,8 +70,8 @@ async function main(options: Options): Promise<number> {
   try {
     await writeCertificates(path.join(workFolder, 'certificates'), systemClock)
     await startHelpers(bench)
-    const results = await allRounds(bench, cells, options)
-    return report(cells, results, options, versions(tools))
+    const results = await allRounds(bench, chosen, options)
+    return report(chosen, results, options, versions(tools))
   } finally {
     await processes.stopAll()
     rmSync(workFolder, { recursive: true, force: true })
@@ -90,21 +95,24 @@ async function startHelpers(bench: Bench): Promise<void> {
 }
 
 /** Round by round, each time beginning one cell later, so that no cell always runs at the same moment. */
-async function allRounds(bench: Bench, cells: readonly Cell[], options: Options): Promise<Results> {
-  const results = new Map<string, Round[]>(cells.map((cell) => [cell.name, []]))
-  for (let round = 0; round < options.rounds; round += 1) {
-    const from = round % cells.length
-    for (const cell of [...cells.slice(from), ...cells.slice(0, from)]) {
+async function allRounds(bench: Bench, chosen: readonly Cell[], options: Options): Promise<Results> {
+  const results = new Map<string, Round[]>(chosen.map((cell) => [cell.name, []]))
+  const roundsOf = (cell: Cell): number => timingOf(groups[cell.group].timing, options).rounds
+  const most = Math.max(...chosen.map(roundsOf))
+  for (let round = 0; round < most; round += 1) {
+    const from = round % chosen.length
+    for (const cell of [...chosen.slice(from), ...chosen.slice(0, from)]) {
+      if (round >= roundsOf(cell)) continue
       const result = await measure(bench, cell, options)
       results.get(cell.name)?.push(result)
-      say(`round ${round + 1} of ${options.rounds}  ${cell.name.padEnd(18)} ${brief(result)}`)
+      say(`round ${round + 1} of ${roundsOf(cell)}  ${cell.name.padEnd(22)} ${brief(cell, result)}`)
     }
   }
   return results
 }
 
-function report(cells: readonly Cell[], results: Results, options: Options, tools: Record<string, string>): number {
-  const summaries = summarize(cells, results)
+function report(chosen: readonly Cell[], results: Results, options: Options, tools: Record<string, string>): number {
+  const summaries = summarize(chosen, results)
   const verdicts = judge(summaries)
   process.stdout.write(table(summaries, verdicts, options))
   if (options.json !== undefined) {
@@ -127,27 +135,37 @@ function report(cells: readonly Cell[], results: Results, options: Options, tool
 
 function choose(names: readonly string[] | undefined): readonly Cell[] {
   if (names === undefined) return everyCell
-  const unknown = names.filter((name) => !everyCell.some((cell) => cell.name === name))
+  const known = new Set<string>([...Object.keys(groups), ...everyCell.map((cell) => cell.name)])
+  const unknown = names.filter((name) => !known.has(name))
   if (unknown.length > 0) {
-    const known = everyCell.map((cell) => cell.name).join(', ')
-    throw new BenchFailure(`--cells: no cell is called ${unknown.join(', ')}; there are: ${known}`)
+    const all = [...known].join(', ')
+    throw new BenchFailure(`--cells: no cell or group is called ${unknown.join(', ')}; there are: ${all}`)
   }
-  return everyCell.filter((cell) => names.includes(cell.name))
+  return everyCell.filter((cell) => names.includes(cell.name) || names.includes(cell.group))
 }
 
-function inGroups(cells: readonly Cell[]): Cell[] {
-  return (['plain', 'tls', 'two-hop', 'memory'] as const).flatMap((group) =>
-    cells.filter((cell) => cell.group === group),
-  )
+function inGroups(all: readonly Cell[]): Cell[] {
+  return (Object.keys(groups) as Group[]).flatMap((group) => all.filter((cell) => cell.group === group))
 }
 
-function brief(round: Round): string {
-  if (round.requests === 0) return `VOID: ${round.void}`
-  const perRequest =
-    round.cpuSeconds > 0 ? `${((round.cpuSeconds / round.requests) * 1e6).toFixed(1)} us/request, ` : ''
-  const noise = round.noisy ? `, disturbed ${(round.disturbed * 100).toFixed(0)} %` : ''
-  const isVoid = round.void === undefined ? '' : `  VOID: ${round.void}`
-  return `${perRequest}${(round.requests / round.seconds).toFixed(0)} requests/s${noise}${isVoid}`
+function listing(): string {
+  return (Object.keys(groups) as Group[])
+    .map((group) => {
+      const of = everyCell.filter((cell) => cell.group === group)
+      return `${group}: ${groups[group].title}\n${of.map((cell) => `  ${cell.name.padEnd(24)} ${cell.about}\n`).join('')}`
+    })
+    .join('')
+}
+
+/** The figures of the group's table, without peers. */
+function brief(cell: Cell, round: Round): string {
+  const shown = groups[cell.group].columns.flatMap(({ head, figure, peer, digits, factor = 1 }) => {
+    const value = round.figures[figure]
+    return peer !== undefined || value === undefined ? [] : [`${head} ${(value * factor).toFixed(digits)}`]
+  })
+  if (round.noisy) shown.push(`disturbed ${(round.disturbed * 100).toFixed(0)} %`)
+  if (round.void !== undefined) shown.push(`VOID: ${round.void}`)
+  return shown.join(', ')
 }
 
 /** Progress goes to stderr: stdout is the table. */

@@ -2,13 +2,26 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { BenchFailure } from './failure.ts'
 import { readOptions } from './options.ts'
+import { timingOf } from './timing.ts'
 
-test('defaults are the protocol: 3 rounds of 10 s, 50 connections', () => {
-  const { rounds, seconds, connections, cells, build, gate } = readOptions([])
+test('by default each group measures as long as it says', () => {
+  const { rounds, seconds, warmupSeconds, connections, cells, build, gate } = readOptions([])
   assert.deepEqual(
-    { rounds, seconds, connections, cells, build, gate },
-    { rounds: 3, seconds: 10, connections: 50, cells: undefined, build: true, gate: false },
+    { rounds, seconds, warmupSeconds, connections, cells, build, gate },
+    {
+      rounds: undefined,
+      seconds: undefined,
+      warmupSeconds: undefined,
+      connections: undefined,
+      cells: undefined,
+      build: true,
+      gate: false,
+    },
   )
+  const own = { rounds: 3, seconds: 6, warmupSeconds: 4, connections: 50 }
+  assert.deepEqual(timingOf(own, readOptions([])), own)
+  const asked = readOptions(['--rounds', '1', '--seconds', '2', '--warmup', '1', '--connections', '5'])
+  assert.deepEqual(timingOf(own, asked), { rounds: 1, seconds: 2, warmupSeconds: 1, connections: 5 })
 })
 
 test('cells are a list', () => {

@@ -2,12 +2,13 @@ import { parseArgs } from 'node:util'
 import { BenchFailure } from './failure.ts'
 
 export interface Options {
-  /** Names of cells; undefined = all. */
+  /** Names of cells or groups; undefined = all. */
   readonly cells: readonly string[] | undefined
-  readonly seconds: number
-  readonly warmupSeconds: number
-  readonly rounds: number
-  readonly connections: number
+  /** These four: what the group says (groups.ts) where undefined. */
+  readonly seconds: number | undefined
+  readonly warmupSeconds: number | undefined
+  readonly rounds: number | undefined
+  readonly connections: number | undefined
   readonly json: string | undefined
   readonly build: boolean
   readonly gate: boolean
@@ -20,17 +21,17 @@ export const usage = `Usage: npm run bench -- [OPTIONS]
 Compares Outrigger with Envoy, HAProxy, nginx, http-proxy-3 and fast-proxy on this machine.
 The protocol stands in test/bench/README.md. Exit code 1: something is missing, or a cell is void.
 
-  --cells a,b        only these cells (default: all)
-  --seconds N        length of a measured window (10)
-  --warmup N         length of the warm-up before it (5)
-  --rounds N         how often each cell runs, interleaved (3)
-  --connections N    keep-alive connections of the generator (50)
+  --cells a,b        only these cells, or all of these groups (default: all)
+  --seconds N        length of a measured window, instead of what each group has
+  --warmup N         length of the warm-up before it
+  --rounds N         how often each cell runs, interleaved
+  --connections N    keep-alive connections of the generator
   --json FILE        also write every figure of every round to FILE
   --no-build         use dist/ as it is instead of building it first
   --gate             also exit 1 when a goal is missed
   --help             this text
 
-Cells:
+Cells by group:
 `
 
 /** Throws a BenchFailure that names the flag. */
@@ -38,10 +39,10 @@ export function readOptions(args: readonly string[]): Options {
   const { values } = parse(args)
   return {
     cells: values.cells?.split(',').map((name) => name.trim()),
-    seconds: whole('seconds', values.seconds, 1),
-    warmupSeconds: whole('warmup', values.warmup, 1),
-    rounds: whole('rounds', values.rounds, 1),
-    connections: whole('connections', values.connections, 1),
+    seconds: optional('seconds', values.seconds),
+    warmupSeconds: optional('warmup', values.warmup),
+    rounds: optional('rounds', values.rounds),
+    connections: optional('connections', values.connections),
     json: values.json,
     build: !values['no-build'],
     gate: values.gate,
@@ -55,10 +56,10 @@ function parse(args: readonly string[]) {
       args: [...args],
       options: {
         cells: { type: 'string' },
-        seconds: { type: 'string', default: '10' },
-        warmup: { type: 'string', default: '5' },
-        rounds: { type: 'string', default: '3' },
-        connections: { type: 'string', default: '50' },
+        seconds: { type: 'string' },
+        warmup: { type: 'string' },
+        rounds: { type: 'string' },
+        connections: { type: 'string' },
         json: { type: 'string' },
         'no-build': { type: 'boolean', default: false },
         gate: { type: 'boolean', default: false },
@@ -68,6 +69,10 @@ function parse(args: readonly string[]) {
   } catch (error) {
     throw new BenchFailure(`${error instanceof Error ? error.message : String(error)} (npm run bench -- --help)`)
   }
+}
+
+function optional(flag: string, text: string | undefined): number | undefined {
+  return text === undefined ? undefined : whole(flag, text, 1)
 }
 
 /** Throws a BenchFailure that names the flag. */

@@ -24,3 +24,11 @@ export const port = {
   controlAdmin: 19071,
   controlMetrics: 19072,
 } as const
+
+/** Of the cells with ten sidecars. */
+export const manySidecars = Array.from({ length: 10 }, (_, i) => {
+  const first = 19100 + 4 * i
+  return { outbound: first, admin: first + 1, metrics: first + 2, health: first + 3 }
+})
+
+export const everyPort: readonly number[] = [...Object.values(port), ...manySidecars.flatMap(Object.values)]

@@ -1,29 +1,22 @@
 import { styleText } from 'node:util'
 import type { Group } from './cell.ts'
 import type { ControlPlaneVerdict, Verdict } from './goals.ts'
-import { pacedPerSecond } from './measure.ts'
+import { type Column, groups } from './groups.ts'
 import type { Options } from './options.ts'
 import type { Spread, Summary } from './summary.ts'
-
-const titles: Record<Group, string> = {
-  plain: 'HTTP/1.1, one hop, no TLS',
-  tls: 'HTTP/1.1, one hop, mutual TLS 1.3 downstream, plain upstream',
-  'two-hop': 'HTTP/1.1, two hops, mutual TLS 1.3 between them (sum of both)',
-  memory: `memory at ${pacedPerSecond} requests/s, open loop (highest of the window)`,
-}
+import { timingOf } from './timing.ts'
 
 /** The whole report as text: one table per group, the goals, and what its reader should know. */
 export function table(summaries: readonly Summary[], verdicts: readonly Verdict[], options: Options): string {
   const lines: string[] = []
-  for (const group of Object.keys(titles) as Group[]) {
+  for (const group of Object.keys(groups) as Group[]) {
     const rows = summaries.filter((summary) => summary.group === group)
-    if (rows.length > 0) lines.push('', styleText('bold', titles[group]), ...align([head(group), ...rows.map(cells)]))
+    if (rows.length > 0) lines.push(...groupTable(group, rows, options))
   }
   lines.push(
     '',
-    `Medians of ${options.rounds} rounds of ${options.seconds} s (min-max); ${options.connections} connections, answers of 128 bytes.`,
-    'Ratios compare like with like, round by round: bare proxies with envoy-router, ours with features on with envoy-on.',
-    'They are of requests per CPU-second, above 1 is cheaper; in the memory table of RSS, below 1 is smaller.',
+    'Medians of the rounds (min-max). Ratios compare like with like, round by round: bare proxies with envoy-router, ours',
+    'with features on with envoy-on. Above 1 is better where capacity is compared, below 1 where cost, memory or time is.',
   )
   const noisy = summaries.filter((summary) => summary.noisyRounds > 0)
   if (noisy.length > 0) {
@@ -39,29 +32,34 @@ export function table(summaries: readonly Summary[], verdicts: readonly Verdict[
   return `${lines.join('\n').trimStart()}\n`
 }
 
-function head(group: Group): string[] {
-  const ratio = group === 'memory' ? 'RSS to Envoy' : 'to Envoy'
-  return ['cell', 'CPU us/request', 'requests/CPU-s', 'requests/s', 'RSS MB', 'USS MB', ratio, 'to http-proxy-3', '']
+function groupTable(group: Group, rows: readonly Summary[], options: Options): string[] {
+  const { title, columns, timing } = groups[group]
+  const { rounds, seconds } = timingOf(timing, options)
+  const head = ['cell', ...columns.map((column) => column.head), '']
+  const notes = rows.flatMap(({ name, note }) => (note === undefined ? [] : [`${name}: ${note}`]))
+  return [
+    '',
+    `${styleText('bold', title)}, ${rounds} x ${seconds} s`,
+    ...align([head, ...rows.map((row) => cells(row, columns))]),
+    ...notes,
+  ]
 }
 
-function cells(summary: Summary): string[] {
+function cells(summary: Summary, columns: readonly Column[]): string[] {
   return [
     summary.void.length > 0 ? `${summary.name} VOID` : summary.name,
-    figure(summary.cpuUsPerRequest, 1, 1),
-    figure(summary.requestsPerCpuSecond, 0, 1),
-    summary.requestsPerSecond?.median.toFixed(0) ?? '-',
-    figure(summary.rssBytes, 0, 1e-6),
-    figure(summary.ussBytes, 0, 1e-6),
-    figure(summary.toEnvoy, 2, 1),
-    figure(summary.toHttpProxy3, 2, 1),
+    ...columns.map((column) => {
+      const spreads = column.peer === undefined ? summary.figures : summary.ratios[column.peer]
+      return figure(spreads?.[column.figure], column)
+    }),
     summary.about,
   ]
 }
 
-function figure(value: Spread | undefined, digits: number, factor: number): string {
+function figure(value: Spread | undefined, { digits, factor = 1, short = false }: Column): string {
   if (value === undefined) return '-'
   const text = (number: number): string => (number * factor).toFixed(digits)
-  return `${text(value.median)} (${text(value.min)}-${text(value.max)})`
+  return short ? text(value.median) : `${text(value.median)} (${text(value.min)}-${text(value.max)})`
 }
 
 /** One goal, and whether it is met. */

@@ -20,6 +20,8 @@ export function cpuSeconds(roots: readonly number[]): number {
 export interface Memory {
   /** Bytes, shared pages included: what `ps` and Kubernetes show. */
   readonly rss: number
+  /** Bytes, each shared page divided among those that share it: the sum over processes is what a host gives. */
+  readonly pss: number
   /** Bytes that no other process shares: what one more copy costs on the same host. */
   readonly uss: number
 }
@@ -27,15 +29,23 @@ export interface Memory {
 /** Memory of the processes and all their descendants, summed. */
 export function memory(roots: readonly number[]): Memory {
   let rss = 0
+  let pss = 0
   let uss = 0
   for (const pid of withDescendants(roots)) {
     const rollup = read(`/proc/${pid}/smaps_rollup`) ?? ''
-    for (const [, name, kib] of rollup.matchAll(/^(Rss|Private_Clean|Private_Dirty):\s+(\d+) kB$/gm)) {
-      if (name === 'Rss') rss += Number(kib) * 1024
-      else uss += Number(kib) * 1024
+    for (const [, name, kib] of rollup.matchAll(/^(Rss|Pss|Private_Clean|Private_Dirty):\s+(\d+) kB$/gm)) {
+      const bytes = Number(kib) * 1024
+      if (name === 'Rss') rss += bytes
+      else if (name === 'Pss') pss += bytes
+      else uss += bytes
     }
   }
-  return { rss, uss }
+  return { rss, pss, uss }
+}
+
+/** Open file descriptors of one process: sockets, files, pipes, timers of the kernel. */
+export function descriptors(pid: number): number {
+  return readdirSync(`/proc/${pid}/fd`).length
 }
 
 /** Seconds that a CPU has been busy since boot, whoever used it. */

@@ -1,0 +1,87 @@
+/** The proxies that Outrigger is compared with: how each is started. */
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { type Bench, type Cell, headers, type Running, urlAt } from '../cell.ts'
+import { nginx, nodeProgram, originateMtls } from '../helpers.ts'
+import { port } from '../ports.ts'
+import type { Started } from '../processes.ts'
+
+/** Starts one process and says where it listens. */
+export interface Proxy {
+  readonly at: number
+  readonly start: (bench: Bench) => Started
+}
+
+export const envoyRouter = envoyProxy('router', port.envoyRouter)
+export const envoyFeatures = envoyProxy('features', port.envoyFeatures)
+export const haproxy: Proxy = {
+  at: port.haproxy,
+  start: (bench) =>
+    proxy(bench, 'haproxy', [bench.tools.haproxy, '-db', '-f', path.join(bench.folder, 'haproxy', 'proxy.cfg')]),
+}
+export const nginxProxy: Proxy = {
+  at: port.nginx,
+  start: (bench) => proxy(bench, 'nginx', nginx(bench, 'proxy.conf')),
+}
+export const httpProxy3: Proxy = {
+  at: port.httpProxy3,
+  start: (bench) => proxy(bench, 'http-proxy-3', nodeProgram(bench, 'http-proxy-3.ts', port.httpProxy3)),
+}
+export const fastProxy: Proxy = {
+  at: port.fastProxy,
+  start: (bench) => proxy(bench, 'fast-proxy', nodeProgram(bench, 'fast-proxy.ts', port.fastProxy)),
+}
+
+/** A cell of one process. */
+export function one(cell: Omit<Cell, 'start'>, { at, start }: Proxy): Cell {
+  return {
+    ...cell,
+    start: (bench) => {
+      const started = start(bench)
+      return Promise.resolve({ target: { url: urlAt(at), headers }, measured: [started], started: [started] })
+    },
+  }
+}
+
+/** An inbound Envoy, and the helper that turns the generator's requests into mTLS ones. */
+export function startEnvoyInbound(bench: Bench): Promise<Running> {
+  const inbound = envoy(bench, 'inbound')
+  const pem = path.join(bench.workFolder, 'certificates', 'client.pem')
+  const helper = originateMtls(bench, port.envoyInbound, pem, 'http/1.1')
+  const target = { url: urlAt(port.originateMtls), headers }
+  return Promise.resolve({ target, measured: [inbound], started: [helper, inbound], client: { pem, alpn: 'http/1.1' } })
+}
+
+export function startEnvoyPair(bench: Bench): Promise<Running> {
+  const pair = [envoy(bench, 'outbound'), envoy(bench, 'inbound')]
+  return Promise.resolve({ target: { url: urlAt(port.envoyOutbound), headers }, measured: pair, started: pair })
+}
+
+function proxy(bench: Bench, name: string, command: readonly string[]): Started {
+  return bench.processes.start(name, command, { cpu: bench.proxyCpu, cwd: bench.workFolder })
+}
+
+function envoyProxy(config: string, at: number): Proxy {
+  return { at, start: (bench) => envoy(bench, config) }
+}
+
+/** Envoy with a configuration whose listener is moved from port `from` to port `at`. */
+export function envoyListeningAt(bench: Bench, config: string, from: number, at: number): Started {
+  return envoy(bench, config, [[`port_value: ${from} `, `port_value: ${at} `]])
+}
+
+/** One worker, as on one CPU; --use-dynamic-base-id lets other Envoys run on the machine. */
+function envoy(bench: Bench, config: string, changes: readonly (readonly [from: string, to: string])[] = []): Started {
+  let file = path.join(bench.folder, 'envoy', `${config}.yaml`)
+  if (changes.length > 0) {
+    let text = readFileSync(file, 'utf8')
+    for (const [from, to] of changes) {
+      if (!text.includes(from)) throw new Error(`${file} has no '${from}'`)
+      text = text.replaceAll(from, to)
+    }
+    file = path.join(mkdtempSync(path.join(bench.workFolder, 'envoy-')), `${config}.yaml`)
+    writeFileSync(file, text)
+  }
+  const flags = ['--concurrency', '1', '--use-dynamic-base-id', '-l', 'error', '-c', file]
+  return proxy(bench, `envoy (${config})`, [bench.tools.envoy, ...flags])
+}
