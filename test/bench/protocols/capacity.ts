@@ -2,7 +2,7 @@ import { type Cell, withItem } from '../cell.ts'
 import { bodyBytes } from '../helpers.ts'
 import { saturate } from '../load.ts'
 import type { Figures } from '../round.ts'
-import { over, type Protocol, reasonsOf, startChecked, watchSpans } from './window.ts'
+import { over, type Protocol, reasonsOf, requestsOf, startChecked, warmUp, watchSpans } from './window.ts'
 
 /** Closed loop, one window: what a request costs. */
 export const capacity: Protocol = async (bench, cell, { seconds, warmupSeconds, connections }) => {
@@ -10,10 +10,11 @@ export const capacity: Protocol = async (bench, cell, { seconds, warmupSeconds, 
   const spansOf = await watchSpans(bench, cell)
   const load = (duration: number) =>
     saturate(bench.tools, bench.restCpu, running.target, { connections, seconds: duration })
-  const warmup = await load(warmupSeconds)
+  const warmup = await warmUp(running, warmupSeconds, load)
   const window = await over(bench, running, () => load(seconds))
   const measured = window.load
-  const reasons = [...reasonsOf([warmup, measured]), ...(await spansOf(warmup.requests + measured.requests))]
+  const all = [...warmup, window.load]
+  const reasons = [...reasonsOf(all), ...(await spansOf(requestsOf(all)))]
   const { cpuSeconds, memory, disturbed } = window
   const figures: Figures = {
     requestsPerSecond: measured.requests / measured.seconds,
@@ -43,8 +44,7 @@ export const sizes: Protocol = async (bench, cell, { seconds, warmupSeconds }) =
   const running = await startChecked(bench, cell)
   const load = (item: string, connections: number, duration: number) =>
     saturate(bench.tools, bench.restCpu, withItem(running.target, item), { connections, seconds: duration })
-  const warmup = await load('1k', 16, warmupSeconds)
-  const reasons = reasonsOf([warmup])
+  const reasons = reasonsOf(await warmUp(running, warmupSeconds, (duration) => load('1k', 16, duration)))
   const figures: Record<string, number> = {}
   let disturbed = 0
   for (const one of windows) {

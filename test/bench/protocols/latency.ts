@@ -1,5 +1,5 @@
-import { paced } from '../load.ts'
-import { over, type Protocol, startChecked, watchSpans } from './window.ts'
+import { paced, saturate } from '../load.ts'
+import { over, type Protocol, reasonsOf, requestsOf, startChecked, warmUp, watchSpans } from './window.ts'
 
 /** The rate, as in Istio's published figures. */
 export const pacedPerSecond = 1_000
@@ -10,19 +10,17 @@ const lagMaxUs = 1_000
 export const latency: Protocol = async (bench, cell, { seconds, warmupSeconds, connections }) => {
   const running = await startChecked(bench, cell)
   const spansOf = await watchSpans(bench, cell)
-  const load = (duration: number) =>
-    paced(bench.tools, bench.restCpu, [running.target], {
-      connections,
-      perSecond: pacedPerSecond,
-      seconds: duration,
-      lagMaxUs,
-    })
-  // A warm-up may be late: what counts is that it was answered.
-  const warmup = await load(warmupSeconds)
-  const window = await over(bench, running, () => load(seconds))
+  const { target } = running
+  // At the paced rate it would take minutes until compilers are done.
+  const warmup = await warmUp(running, warmupSeconds, (duration) =>
+    saturate(bench.tools, bench.restCpu, target, { connections, seconds: duration }),
+  )
+  const window = await over(bench, running, () =>
+    paced(bench.tools, bench.restCpu, [target], { connections, perSecond: pacedPerSecond, seconds, lagMaxUs }),
+  )
   const { load: measured, disturbed } = window
   const { p50Us, p90Us, p99Us, p999Us, lagP99Us } = measured.counts
-  const reasons = measured.void === undefined ? [] : [measured.void]
-  reasons.push(...(await spansOf(warmup.requests + measured.requests)))
+  const all = [...warmup, measured]
+  const reasons = [...reasonsOf(all), ...(await spansOf(requestsOf(all)))]
   return { figures: { p50Us, p90Us, p99Us, p999Us, lagP99Us }, disturbed, reasons }
 }

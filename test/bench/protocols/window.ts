@@ -37,12 +37,26 @@ export async function startChecked(bench: Bench, cell: Cell): Promise<Running> {
   return running
 }
 
-/** Runs `load` and counts what the measured processes used meanwhile. Throws when one of the cell's programs ended. */
-export async function over<L extends Load>(
-  bench: Bench,
+/**
+ * Load until just-in-time compilers have done their work: `seconds` of it, and again, at most four times, while the measured
+ * processes have had less than two thirds of that in CPU time, as on a CPU that others use too.
+ */
+export async function warmUp<L extends Load>(
   running: Running,
-  load: () => Promise<L>,
-): Promise<Window<L>> {
+  seconds: number,
+  load: (seconds: number) => Promise<L>,
+): Promise<L[]> {
+  const pids = running.measured.map((started) => started.pid)
+  const wanted = cpuSeconds(pids) + (pids.length * seconds * 2) / 3
+  const loads = [await load(seconds)]
+  while (pids.length > 0 && cpuSeconds(pids) < wanted && loads.length < warmUpsMax) loads.push(await load(seconds))
+  return loads
+}
+
+const warmUpsMax = 4
+
+/** Runs `load` and counts what the measured processes used meanwhile. Throws when one of the cell's programs ended. */
+export async function over<L extends Load>(bench: Bench, running: Running, load: () => Promise<L>): Promise<Window<L>> {
   const pids = running.measured.map((started) => started.pid)
   const cpuBefore = cpuSeconds(pids)
   const busyBefore = busySeconds(bench.proxyCpu)
@@ -104,6 +118,10 @@ export async function watchSpans(bench: Bench, cell: Cell): Promise<(requests: n
 async function spansSeen(): Promise<number> {
   const response = await request(`http://127.0.0.1:${port.sink}/`)
   return ((await response.body.json()) as { spans: number }).spans
+}
+
+export function requestsOf(loads: readonly Load[]): number {
+  return loads.reduce((sum, { requests }) => sum + requests, 0)
 }
 
 export function reasonsOf(loads: readonly Load[]): string[] {
