@@ -21,7 +21,7 @@ export function startBackend(bench: Bench): Started {
 
 /** Where traces go. */
 export function startSink(bench: Bench): Started {
-  return helper(bench, 'sink', nodeProgram(bench, 'sink.ts', port.sink))
+  return helper(bench, 'sink', nodeProgram(bench, 'sink', port.sink))
 }
 
 /**
@@ -42,9 +42,13 @@ export function nginx(bench: Bench, config: string): string[] {
   return [bench.tools.nginx, '-p', bench.workFolder, '-c', path.join(bench.folder, 'nginx', config), '-e', 'stderr']
 }
 
-/** Command line of a program in node/, on the Node that runs ours. */
-export function nodeProgram(bench: Bench, file: string, at: number): string[] {
-  return [process.execPath, '--disable-warning=ExperimentalWarning', path.join(bench.folder, 'node', file), String(at)]
+/** Programs in node/ that listen at a port. */
+const programs = { sink: 'sink.ts', 'http-proxy-3': 'http-proxy-3.ts', 'fast-proxy': 'fast-proxy.ts' } as const
+
+/** Command line of one of them, on the Node that runs ours. */
+export function nodeProgram(bench: Bench, name: keyof typeof programs, at: number): string[] {
+  const file = path.join(bench.folder, 'node', programs[name])
+  return [process.execPath, '--disable-warning=ExperimentalWarning', file, String(at)]
 }
 
 function helper(bench: Bench, name: string, command: readonly string[], env: Record<string, string> = {}): Started {

@@ -25,11 +25,11 @@ export const nginxProxy: Proxy = {
 }
 export const httpProxy3: Proxy = {
   at: port.httpProxy3,
-  start: (bench) => proxy(bench, 'http-proxy-3', nodeProgram(bench, 'http-proxy-3.ts', port.httpProxy3)),
+  start: (bench) => proxy(bench, 'http-proxy-3', nodeProgram(bench, 'http-proxy-3', port.httpProxy3)),
 }
 export const fastProxy: Proxy = {
   at: port.fastProxy,
-  start: (bench) => proxy(bench, 'fast-proxy', nodeProgram(bench, 'fast-proxy.ts', port.fastProxy)),
+  start: (bench) => proxy(bench, 'fast-proxy', nodeProgram(bench, 'fast-proxy', port.fastProxy)),
 }
 
 /** A cell of one process. */
