@@ -19,7 +19,7 @@ import { compileInbound, type InboundPolicy, modeOf, protocolOf, type TrustedPro
 import { deliverySource } from './listener/capture-rules.ts'
 import { plainAddress } from './listener/loop-guard.ts'
 import type { OriginalDestination } from './listener/original-destination.ts'
-import type { HostPort } from './options.ts'
+import type { HostPort, ProxyOptions } from './options.ts'
 import type { InboundEnv } from './policy/env.ts'
 import { inFlight } from './policy/in-flight.ts'
 import { rescue, responseTo } from './policy/rescue.ts'
@@ -303,7 +303,7 @@ export class Inbound {
     const upstream = await this.#runtime.connector.dial(arrival.app, {
       inside: 'outrigger/tcp',
       timeoutMs: defaultPoolLimits.connectTimeoutMs,
-      localAddress: deliveryAddress(this.#runtime, arrival.app.address),
+      localAddress: deliveryAddress(this.#runtime.options, arrival.app.address),
     })
     if (identity === undefined) this.#plainOpaque.set(socket, arrival.port)
     try {
@@ -359,8 +359,8 @@ export class Inbound {
 }
 
 /** Under redirect, what we deliver to the application must not be captured again: it comes from an address of its own. */
-export function deliveryAddress(runtime: Runtime, address: string): string | undefined {
-  if (runtime.options.capture !== 'redirect') return undefined
+export function deliveryAddress({ capture }: ProxyOptions, address: string): string | undefined {
+  if (capture !== 'redirect') return undefined
   return net.isIPv6(address) ? deliverySource.ipv6 : deliverySource.ipv4
 }
 

@@ -1,4 +1,4 @@
-/** What the parts of one sidecar share. Built once by sidecar.ts, passed by constructor. */
+/** What the parts of one sidecar share. Built once by data-plane.ts, passed by constructor. */
 import type { Mesh } from './api/gen/outrigger_pb.ts'
 import type { Clock } from './base/clock.ts'
 import type { Live } from './base/live.ts'

@@ -7,7 +7,7 @@ import type { Stats } from './stats.ts'
 
 /** Where the answers come from: the wiring passes this in, so that nothing here reaches into the mesh. */
 export interface AdminSources {
-  stats(): Stats
+  stats(): Stats | Promise<Stats>
   /** Policy in force, with versions. No secrets. */
   configDump(): unknown
   /** Services, endpoints, their health. */
@@ -66,7 +66,7 @@ function adminRoutes(sources: AdminSources): Route[] {
       method: 'GET',
       path: '/stats',
       help: 'counts per service, breakers, certificate (JSON)',
-      answer: () => json(sources.stats()),
+      answer: async () => json(await sources.stats()),
     },
     {
       method: 'GET',
@@ -78,7 +78,7 @@ function adminRoutes(sources: AdminSources): Route[] {
       method: 'GET',
       path: '/backends',
       help: 'services, endpoints and their health (JSON)',
-      answer: () => json(sources.backends()),
+      answer: async () => json(await sources.backends()),
     },
     readyRoute('/ready', sources),
     {

@@ -9,6 +9,15 @@ import { defaultPoolLimits, Pool, type PoolLimits } from './pool.ts'
 /** A pool without connections is forgotten after this long. */
 const forgetAfterMs = 120_000
 
+/** What the admin API shows of one pool. */
+export interface PoolSize {
+  readonly key: string
+  readonly open: number
+  readonly idle: number
+  readonly active: number
+  readonly waiting: number
+}
+
 export class Pools {
   readonly #pools = new Map<string, Pool>()
   readonly #connector: Connector
@@ -52,7 +61,7 @@ export class Pools {
   }
 
   /** For the admin API. */
-  sizes(): { readonly key: string; readonly open: number; readonly idle: number; readonly waiting: number }[] {
+  sizes(): PoolSize[] {
     return [...this.#pools].map(([key, pool]) => ({ key, ...pool.size }))
   }
 

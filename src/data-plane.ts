@@ -1,0 +1,276 @@
+/** What takes traffic: the listeners, the two paths behind them, and what these share. Knows no control plane. */
+import type { Socket } from 'node:net'
+import type { Stats } from './admin/stats.ts'
+import type { Resource } from './api/gen/outrigger_pb.ts'
+import { BackendRegistry, type ServiceSnapshot } from './balance/backends.ts'
+import type { Transition } from './balance/breaker.ts'
+import type { Ejection } from './balance/outlier.ts'
+import { type Clock, sleep } from './base/clock.ts'
+import type { Live } from './base/live.ts'
+import type { Log } from './base/log.ts'
+import type { PolicySource } from './control/policy-source.ts'
+import { checkResource, Destinations } from './destinations.ts'
+import type { Credentials } from './identity/credentials.ts'
+import { deliveryAddress, Inbound } from './inbound.ts'
+import { checkWorkload } from './inbound-policy.ts'
+import { Listener } from './listener/listener.ts'
+import { LoopGuard } from './listener/loop-guard.ts'
+import { loadOriginalDestination } from './listener/original-destination.ts'
+import type { HostPort, ProxyOptions } from './options.ts'
+import { Outbound } from './outbound.ts'
+import { describeTo, OwnPolicy } from './own-policy.ts'
+import type { InboundEnv, OutboundEnv, PolicyEvent } from './policy/env.ts'
+import { InFlight } from './policy/in-flight.ts'
+import type { Runtime } from './runtime.ts'
+import type { BackendFacts, Telemetry } from './telemetry/telemetry.ts'
+import { attemptSpanId, traceHeaderLines } from './telemetry/trace-context.ts'
+import { Connector } from './upstream/connect.ts'
+import { type PoolSize, Pools } from './upstream/pools.ts'
+
+/** Requests under way in one sidecar, both directions (Linkerd 100,000 a direction). */
+export const requestsInFlightMax = 50_000
+
+/**
+ * Connections that callers are opening as a drain begins are taken still: those that the kernel has accepted and we have
+ * not would be reset with their request. Less than the grace of idle connections (http1/server.ts), which then ends them.
+ */
+const acceptGraceMs = 200
+
+export interface DataPlaneParts {
+  readonly options: ProxyOptions
+  readonly clock: Clock
+  readonly log: Log
+  readonly telemetry: Telemetry
+  readonly credentials: Live<Credentials | undefined>
+  readonly source: PolicySource
+  readonly onTransition: (transition: Transition) => void
+  readonly onEjection: (ejection: Ejection) => void
+}
+
+/** Whose connections: of the workload's callers, or its own. */
+export type Way = 'inbound' | 'outbound'
+
+/** A listener to be. */
+interface Door {
+  readonly way: Way
+  /** `outbound0`, `inbound0`, `upstream0` ... */
+  readonly name: string
+  readonly at: HostPort
+  readonly accept: (socket: Socket) => void
+}
+
+/** What `GET /backends` says. */
+export interface BackendsReport {
+  readonly services: readonly ServiceSnapshot[]
+  /** To endpoints, and to the application. */
+  readonly pools: readonly PoolSize[]
+  readonly local: readonly PoolSize[]
+}
+
+export class DataPlane {
+  readonly own: OwnPolicy
+  /** Bound addresses by role and position. */
+  readonly addresses = new Map<string, HostPort>()
+  readonly #parts: DataPlaneParts
+  readonly #guard = new LoopGuard([])
+  readonly #backends: BackendRegistry
+  readonly #pools: Pools
+  readonly #localPools: Pools
+  readonly #outboundEnv: OutboundEnv
+  readonly #inboundEnv: InboundEnv
+  readonly #destinations: Destinations
+  readonly #outbound: Outbound
+  readonly #inbound: Inbound
+  readonly #listeners: Record<Way, Listener[]> = { inbound: [], outbound: [] }
+
+  constructor(parts: DataPlaneParts) {
+    this.#parts = parts
+    const { options, clock, log, telemetry, credentials, source, onTransition, onEjection } = parts
+    const { namespace, workload } = options
+    const by = `${namespace}/${workload}`
+    this.own = new OwnPolicy(source, by)
+    describeTo(telemetry, this.own, credentials)
+    // Our own sockets are remembered, so that captured traffic never loops.
+    const connector = new Connector(clock, credentials, (socket) => this.track(socket))
+    this.#pools = new Pools(connector, clock)
+    this.#localPools = new Pools(connector, clock, { localAddress: (to) => deliveryAddress(options, to.address) })
+    this.#backends = new BackendRegistry({ clock, onTransition, onEjection })
+    this.#outboundEnv = {
+      clock,
+      backends: this.#backends,
+      onEvent: (event) => countEvent(telemetry, event, 'outbound'),
+      onAttempt: (exchange, attempt) => {
+        attempt.spanId = attemptSpanId(exchange)
+      },
+      send: (exchange, attempt, target, limits) => {
+        let lines = traceHeaderLines(exchange, attempt)
+        // Lets an inner sidecar's layers see that an outer one retries already.
+        if (attempt.number > 1 && target.identity !== '') lines += `x-outrigger-attempt: ${attempt.number}\r\n`
+        return this.#pools.pool(target, limits).send(exchange, lines)
+      },
+    }
+    this.#inboundEnv = { clock, onEvent: (event) => countEvent(telemetry, event, 'inbound') }
+    this.#destinations = new Destinations({
+      source,
+      namespace,
+      env: this.#outboundEnv,
+      backends: this.#backends,
+      clock,
+    })
+    const runtime: Runtime = {
+      options,
+      clock,
+      log,
+      telemetry,
+      credentials,
+      mesh: this.own.mesh,
+      connector,
+      inFlight: new InFlight(requestsInFlightMax),
+      guard: this.#guard,
+      by,
+    }
+    this.#outbound = new Outbound(runtime, {
+      destinations: this.#destinations,
+      backends: this.#backends,
+      pools: this.#pools,
+      ownPorts: () => this.addresses.values().map(({ port }) => port),
+    })
+    this.#inbound = new Inbound(runtime, this.#localPools, this.#inboundEnv, this.own.workload)
+  }
+
+  /** Throws if a part that will use the resource cannot compile it. */
+  check(resource: Resource): void {
+    checkResource(resource, this.#parts.options.namespace, this.#outboundEnv)
+    if (resource.body.case === 'workload') checkWorkload(resource.body.value, this.#inboundEnv)
+  }
+
+  /** A socket that this process has dialled itself. */
+  track(socket: Socket): void {
+    this.#guard.track(socket)
+  }
+
+  /** A port of this process that is no door for traffic: nothing that comes in may lead there. */
+  reserve(name: string, at: HostPort): void {
+    this.addresses.set(name, at)
+  }
+
+  /** Binds every listener and accepts. Rejects with one line that names the remedy. */
+  async listen(): Promise<void> {
+    for (const door of await this.#doors()) await this.#open(door)
+  }
+
+  /** Inbound answers send callers elsewhere; everything is served on. */
+  retire(): void {
+    this.#inbound.http.retire()
+  }
+
+  /** Stops accepting on one side and lets what is open there end, for at most `timeoutMs`. */
+  async drain(way: Way, timeoutMs: number): Promise<void> {
+    const { clock } = this.#parts
+    const endsAt = clock.now() + timeoutMs
+    const listeners = this.#listeners[way]
+    ;(way === 'inbound' ? this.#inbound : this.#outbound).http.drain()
+    if (way === 'inbound' && listeners.length > 0) await sleep(clock, Math.min(acceptGraceMs, timeoutMs))
+    await Promise.all(listeners.map((listener) => listener.drain(Math.max(0, endsAt - clock.now()))))
+  }
+
+  close(): void {
+    this.#destinations.close()
+    this.#outbound.http.close()
+    this.#inbound.close()
+    this.#pools.close()
+    this.#localPools.close()
+    for (const listener of [...this.#listeners.inbound, ...this.#listeners.outbound]) listener.close()
+  }
+
+  backends(): BackendsReport {
+    return {
+      services: this.#backends.snapshot(),
+      pools: this.#pools.sizes(),
+      local: this.#localPools.sizes(),
+    }
+  }
+
+  stats(ready: { readonly ready: boolean; readonly reason: string }): Stats {
+    return this.#parts.telemetry.stats(ready, this.#facts())
+  }
+
+  scrape(): Promise<string> {
+    return this.#parts.telemetry.scrape()
+  }
+
+  /** One for each Service that is called. */
+  *#facts(): Iterable<BackendFacts> {
+    for (const { service, backends: ports } of this.#backends.snapshot()) {
+      const endpoints = ports.flatMap((port) => port.endpoints)
+      yield {
+        service,
+        endpoints: new Set(endpoints.map((endpoint) => endpoint.endpoint)).size,
+        inFlight: endpoints.reduce((sum, endpoint) => sum + endpoint.inFlight, 0),
+      }
+    }
+  }
+
+  async #doors(): Promise<Door[]> {
+    const { options } = this.#parts
+    if (options.capture === 'redirect') {
+      const original = await loadOriginalDestination()
+      return [
+        ...doors('outbound', 'outbound', options.outbound, () => (s) => this.#outbound.acceptCaptured(s, original)),
+        ...doors('inbound', 'inbound', options.inboundCapture, () => (s) => this.#inbound.acceptCaptured(s, original)),
+      ]
+    }
+    const { inbound, upstreams } = options
+    const at = (mappings: readonly { readonly at: HostPort }[]): HostPort[] => mappings.map((mapping) => mapping.at)
+    return [
+      ...doors('outbound', 'outbound', options.outbound, () => (s) => this.#outbound.acceptExplicit(s)),
+      ...doors('inbound', 'inbound', at(inbound), (i) => (s) => this.#inbound.acceptExplicit(s, inbound[i]!.app)),
+      ...doors('outbound', 'upstream', at(upstreams), (i) => (s) => this.#outbound.acceptFor(s, upstreams[i]!.service)),
+    ]
+  }
+
+  async #open({ way, name, at, accept }: Door): Promise<void> {
+    const { clock, log } = this.#parts
+    const listener = new Listener({ name, host: at.host, port: at.port, clock, onConnection: accept })
+    let bound: HostPort
+    try {
+      bound = await listener.listen()
+    } catch (error) {
+      const code = ((error as Error).cause as NodeJS.ErrnoException | undefined)?.code
+      // A host without IPv6 has no IPv6 traffic to capture either.
+      if (at.host !== '::' || (code !== 'EAFNOSUPPORT' && code !== 'EADDRNOTAVAIL')) throw error
+      log.info(`${name}: no IPv6 on this host, listening on IPv4 only`)
+      return
+    }
+    this.addresses.set(name, bound)
+    this.#guard.addPort(bound.port)
+    this.#listeners[way].push(listener)
+  }
+}
+
+function doors(
+  way: Way,
+  name: string,
+  addresses: readonly HostPort[],
+  accept: (index: number) => (socket: Socket) => void,
+): Door[] {
+  return addresses.map((at, i) => ({ way, name: `${name}${i}`, at, accept: accept(i) }))
+}
+
+function countEvent(telemetry: Telemetry, event: PolicyEvent, direction: Way): void {
+  const { metrics } = telemetry
+  switch (event.outcome) {
+    case 'allowed':
+    case 'denied':
+      metrics.authorized(event.outcome === 'allowed' ? 'allow' : 'deny', event.shadow ? 'shadow' : 'enforce')
+      return
+    case 'delayed':
+      // Outbound faults are found in the exchange's attempts.
+      if (direction === 'inbound' && !event.shadow) metrics.faultInjected('delay', '')
+      return
+    case 'budget-exhausted':
+      metrics.retryWithheld('', 'budget')
+      return
+    default:
+  }
+}
