@@ -56,6 +56,8 @@ export class ClientConnection implements PayloadSink {
   #writer: BodyWriter | undefined
   #requestBody: Body | undefined
   #reusable = true
+  /** It was asked for a 100, and has sent none. */
+  #continueAwaited = false
   #paused = false
   #pausedBySink = false
   #failure: MeshError | undefined
@@ -104,6 +106,7 @@ export class ClientConnection implements PayloadSink {
     this.#sink = undefined
     this.#scanned = 0
     this.#informationalBytes = 0
+    this.#continueAwaited = false
     exchange.waiting = this.#abort
     const promise = new Promise<Response>((resolve, reject) => {
       this.#resolve = resolve
@@ -122,7 +125,10 @@ export class ClientConnection implements PayloadSink {
     } else {
       const chunked = body.length === undefined
       head += chunked ? 'transfer-encoding: chunked\r\n' : `content-length: ${body.length}\r\n`
-      if (request.expectContinue) head += 'expect: 100-continue\r\n'
+      if (request.expectContinue) {
+        head += 'expect: 100-continue\r\n'
+        this.#continueAwaited = true
+      }
       this.#requestDone = false
       this.#requestBody = body
       this.#writer = new BodyWriter(this.socket, `${head}\r\n`, body.length, chunked)
@@ -219,6 +225,7 @@ export class ClientConnection implements PayloadSink {
       this.#informationalBytes += start - headStart
       if (this.#informationalBytes > this.#limits.headBytesMax)
         throw new MeshError('UPSTREAM_PROTOCOL', 'upstream sends informational responses without end')
+      if (parsed.status === 100) this.#continueAwaited = false
       exchange.informational?.(parsed.status, parsed.headers)
       if (start === chunk.length) return
     }
@@ -231,7 +238,8 @@ export class ClientConnection implements PayloadSink {
       this.#switchProtocols(exchange, parsed, Buffer.from(chunk.subarray(start)))
       return
     }
-    if (!parsed.keepAlive || exchange.request.upgrade !== undefined) this.#reusable = false
+    // Without a 100 nobody can tell whether it reads the body as one, or as the next request (RFC 9110 section 10.1.1).
+    if (!parsed.keepAlive || exchange.request.upgrade !== undefined || this.#continueAwaited) this.#reusable = false
     const length = parsed.bodyLength
     // Over TLS the end of the connection proves nothing: whoever is in between can make it. A sidecar always frames.
     if (length === untilClose && 'encrypted' in this.socket)

@@ -122,12 +122,16 @@ function takeSpecial(fields: Fields, name: string, value: string, rules: FieldRu
         takeContentLength(fields, value, rules)
         return true
       }
+      refuseTwin(lower, rules)
       return lower === 'http2-settings' || reserved(name, rules)
     }
     case 16:
       return name.toLowerCase() === 'proxy-connection' || reserved(name, rules)
     case 17:
-      if (name.toLowerCase() !== 'transfer-encoding') return reserved(name, rules)
+      if (name.toLowerCase() !== 'transfer-encoding') {
+        refuseTwin(name.toLowerCase(), rules)
+        return reserved(name, rules)
+      }
       // Exactly `chunked`, once: every other spelling has been read two ways by two parsers (RFC 9112 6.1).
       if (fields.transferEncoding) throw new MeshError(rules.malformed, 'more than one Transfer-Encoding field')
       fields.transferEncoding = true
@@ -167,7 +171,13 @@ function isSaidByPeers(lower: string, rules: FieldRules): boolean {
 }
 
 function imitation(rules: FieldRules): MeshError {
-  return new MeshError(rules.malformed, 'header field name imitates a reserved one')
+  return new MeshError(rules.malformed, 'header field name imitates a reserved one, or one of framing')
+}
+
+/** Likewise: to such a server a second framing would stand in the head. */
+function refuseTwin(lower: string, rules: FieldRules): void {
+  if (rules.malformed === 'BAD_REQUEST' && /^(content[^a-z0-9]length|transfer[^a-z0-9]encoding)$/.test(lower))
+    throw imitation(rules)
 }
 
 function takeContentLength(fields: Fields, value: string, rules: FieldRules): void {
@@ -224,11 +234,13 @@ function takeConnection(fields: Fields, value: string, rules: FieldRules): void 
   }
 }
 
-function dropNominated(fields: Fields, nominated: readonly string[]): void {
+function dropNominated(fields: Fields, names: readonly string[]): void {
+  // A head has room for tens of thousands of names and a thousand fields: they must not multiply.
+  const nominated = new Set(names)
   const kept: Headers = []
   const headers = fields.headers
   for (let i = 0; i < headers.length; i += 2) {
-    if (!nominated.includes(headers[i]!.toLowerCase())) kept.push(headers[i]!, headers[i + 1]!)
+    if (!nominated.has(headers[i]!.toLowerCase())) kept.push(headers[i]!, headers[i + 1]!)
   }
   fields.headers = kept
 }
@@ -243,7 +255,7 @@ export function isToken(text: string): boolean {
   return true
 }
 
-/** Fields that a trailer section may not carry (RFC 9110 6.5.1): framing, routing, authentication, ours. */
+/** Fields that a trailer section may not carry (RFC 9110 6.5.1): framing, routing, conditions, authentication, ours. */
 const notInTrailers = new Set([
   'authorization',
   'cache-control',
@@ -263,6 +275,17 @@ const notInTrailers = new Set([
   'expires',
   'location',
   'vary',
+  'range',
+  'if-match',
+  'if-none-match',
+  'if-modified-since',
+  'if-unmodified-since',
+  'if-range',
+  'forwarded',
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-proto',
+  'x-forwarded-client-cert',
 ])
 
 /** Parses a trailer section; what may not stand there is dropped, never merged into the head. */

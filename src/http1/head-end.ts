@@ -1,4 +1,4 @@
-/** Finds the end of a head: the empty line (RFC 9112 section 2.1). */
+/** Finds the end of a head: the empty line (RFC 9112 section 2.1), and what will never have one. */
 
 const CR = 0x0d
 const LF = 0x0a
@@ -17,4 +17,10 @@ export function findHeadEnd(chunk: Buffer, start: number, from: number, bytesMax
     lf = chunk.indexOf(LF, lf + 1)
   }
   return -2
+}
+
+/** False if the request line is here and names no version (RFC 9112 section 3): the rest of such a head is awaited in vain. */
+export function mayBecomeRequest(chunk: Buffer, start: number): boolean {
+  const lf = chunk.indexOf(LF, start)
+  return lf === -1 || / HTTP\/\d\.\d\r\n$/.test(chunk.toString('latin1', Math.max(start, lf - 10), lf + 1))
 }

@@ -88,11 +88,16 @@ export function parseRequestHead(text: string, end: number, rules: RequestRules)
     }
   }
 
+  // Content that the method does not have (RFC 9110 9.3.8): who ignores it reads it as the next request.
+  if (method === 'TRACE' && (fields.contentLength > 0 || fields.chunked))
+    throw new MeshError('BAD_REQUEST', 'TRACE with a body')
+
   let upgrade: string | undefined
   if (fields.upgrade !== undefined && fields.connectionUpgrade && minor11 && method !== 'CONNECT') {
     // h2c by Upgrade is obsolete (RFC 9113 3.1) and a known way past policy: serve such a request as HTTP/1.1.
+    // So are its drafts (h2c-14), which servers still know, and whatever else would be HTTP again.
     const wanted = fields.upgrade.toLowerCase()
-    if (wanted !== 'h2c' && wanted !== 'h2' && !wanted.startsWith('tls/') && /^[a-z0-9._/-]+$/.test(wanted)) {
+    if (/^(?!h2|http|tls|spdy)[a-z0-9._/-]+$/.test(wanted)) {
       if (fields.contentLength > 0 || fields.chunked) throw new MeshError('BAD_REQUEST', 'Upgrade with a body')
       upgrade = fields.upgrade
     }

@@ -53,6 +53,7 @@ export function parseResponseHead(text: string, end: number, method: string, rul
   const fields = parseFields(text, pos + 2, end + 2, rules)
   if (fields.transferEncoding && fields.contentLength !== -1) throw bad('both Transfer-Encoding and Content-Length')
   if (fields.transferEncoding && !minor11) throw bad('Transfer-Encoding in HTTP/1.0')
+  if (status === 101 && !minor11) throw bad('status 101 in HTTP/1.0')
 
   let bodyLength: number
   if (method === 'HEAD' || status === 304) {

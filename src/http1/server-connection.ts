@@ -5,8 +5,8 @@ import { MeshError } from '../base/errors.ts'
 import { type Downstream, Exchange, type Headers, type Response } from '../base/exchange.ts'
 import { latin1 } from '../base/latin1.ts'
 import { reset } from '../tcp/reset.ts'
-import { BodyDecoder, nullSink, type PayloadSink } from './framing.ts'
-import { findHeadEnd } from './head-end.ts'
+import { BodyDecoder, checkChunks, nullSink, type PayloadSink } from './framing.ts'
+import { findHeadEnd, mayBecomeRequest } from './head-end.ts'
 import { type ParsedRequest, parseRequestHead, type RequestRules } from './request-head.ts'
 import type { Http1Server } from './server.ts'
 import { StaticReads } from './static-reads.ts'
@@ -136,6 +136,8 @@ export class ServerConnection implements PayloadSink {
         this.#refuse(new MeshError('BAD_REQUEST', 'line ended by bare LF (RFC 9112 section 2.2)'))
       } else if (chunk.length - start > limits.headBytesMax) {
         this.#refuse(new MeshError('HEAD_TOO_LARGE', `request head longer than ${limits.headBytesMax} bytes`))
+      } else if (!mayBecomeRequest(chunk, start)) {
+        this.#refuse(new MeshError('BAD_REQUEST', 'malformed request line: no version (RFC 9112 section 3)'))
       } else {
         this.#armHead()
         this.#headScanned = chunk.length
@@ -150,6 +152,8 @@ export class ServerConnection implements PayloadSink {
     try {
       const text = latin1(chunk, start, found + 4)
       request = parseRequestHead(text, found - start, this.#rules)
+      // What is here of a chunked body is read ahead: if it is malformed, no byte of the request goes upstream.
+      if (request.bodyLength === -1) checkChunks(chunk, found + 4, this.#rules, limits)
     } catch (error) {
       this.#refuse(MeshError.from(error, 'BAD_REQUEST'))
       return

@@ -7,33 +7,35 @@ export interface Recorder extends AsyncDisposable {
   /** All bytes of all connections, latin1. */
   received(): string
   connections(): number
+  /** Requests that it read whole and answered. */
+  requests(): number
   clear(): void
 }
 
-/** Answers each complete request with `answer`; records all it reads. */
-export async function startRecorder(
-  answer = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok',
-  host = '127.0.0.1',
-): Promise<Recorder> {
-  let text = ''
-  let count = 0
-  const sockets = new Set<net.Socket>()
-  const server = net.createServer((socket) => {
-    count++
-    sockets.add(socket)
+/** What an upstream has read on sockets that are handed to it, each whole request answered with `answer`. */
+export class Recording {
+  text = ''
+  requests = 0
+  readonly #answer: string
+
+  constructor(answer = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok') {
+    this.#answer = answer
+  }
+
+  readonly accept = (socket: net.Socket): void => {
     let own = ''
     socket.on('data', (chunk) => {
       const piece = chunk.toString('latin1')
-      text += piece
+      this.text += piece
       own += piece
       // One answer per complete message; enough for what a strict proxy sends: counted or chunked bodies.
       for (;;) {
         const end = own.indexOf('\r\n\r\n')
         if (end === -1) return
         const head = own.slice(0, end)
-        const length = /content-length: (\d+)/i.exec(head)
+        const length = /^content-length: (\d+)/im.exec(head)
         let total = end + 4
-        if (/transfer-encoding: chunked/i.test(head)) {
+        if (/^transfer-encoding: chunked/im.test(head)) {
           const last = own.indexOf('\r\n0\r\n', end + 2)
           const close = last === -1 ? -1 : own.indexOf('\r\n\r\n', last + 2)
           if (close === -1) return
@@ -43,20 +45,39 @@ export async function startRecorder(
           if (own.length < total) return
         }
         own = own.slice(total)
-        socket.write(answer, 'latin1')
+        this.requests++
+        socket.write(this.#answer, 'latin1')
       }
     })
     socket.on('error', () => {})
+  }
+
+  clear(): void {
+    this.text = ''
+    this.requests = 0
+  }
+}
+
+/** Answers each complete request with `answer`; records all it reads. */
+export async function startRecorder(answer?: string, host = '127.0.0.1'): Promise<Recorder> {
+  const recording = new Recording(answer)
+  let count = 0
+  const sockets = new Set<net.Socket>()
+  const server = net.createServer((socket) => {
+    count++
+    sockets.add(socket)
     socket.on('close', () => sockets.delete(socket))
+    recording.accept(socket)
   })
   server.listen(0, host)
   await once(server, 'listening')
   return {
     port: (server.address() as net.AddressInfo).port,
-    received: () => text,
+    received: () => recording.text,
     connections: () => count,
+    requests: () => recording.requests,
     clear: () => {
-      text = ''
+      recording.clear()
       count = 0
     },
     async [Symbol.asyncDispose]() {
@@ -118,4 +139,28 @@ export async function readUntil(socket: net.Socket, until: RegExp = /\r\n\r\n/, 
   })
   socket.destroy()
   return { text, status: Number(/^HTTP\/1\.1 (\d{3})/.exec(text)?.[1] ?? 0), closed }
+}
+
+/** Sends bytes on a connected socket, says that no more come, and reads until the peer has ended too. */
+export async function converse(socket: net.Socket, bytes: string, timeoutMs = 10_000): Promise<Exchanged> {
+  let text = ''
+  let timer: NodeJS.Timeout | undefined
+  const closed = await new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), timeoutMs)
+    socket.on('data', (chunk) => {
+      text += chunk.toString('latin1')
+    })
+    socket.on('end', () => resolve(true))
+    socket.on('error', () => resolve(true))
+    socket.on('close', () => resolve(true))
+    socket.end(bytes, 'latin1')
+  })
+  clearTimeout(timer)
+  socket.destroy()
+  return { text, status: Number(/^HTTP\/1\.1 (\d{3})/.exec(text)?.[1] ?? 0), closed }
+}
+
+/** The statuses of all answers in a text. */
+export function statuses(text: string): number[] {
+  return [...text.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map((match) => Number(match[1]))
 }

@@ -31,7 +31,6 @@ const linesMax = 400
 const long = new Map([
   ['src/http1/server-connection.ts', 'one state machine'],
   ['src/http1/client-connection.ts', 'one state machine'],
-  ['test/attack/vectors.ts', 'a list of data'],
 ])
 
 /** Long files. A test is as long as its list of cases; what is generated nobody reads. */

@@ -1,0 +1,120 @@
+/** Request lines, line ends, folding, names and values of fields (RFC 9112 sections 2.2, 3 and 5). */
+import { get, host, rowOf, smuggled, type Vector } from '../vector.ts'
+
+const { refused, served } = rowOf(4)
+const line = (text: string): string => `${text}\r\n${host}\r\n`
+
+const lineEnds: readonly Vector[] = [
+  refused('bare LF after request line', '9112 2.2', `GET / HTTP/1.1\n${host}\r\n`),
+  refused('bare LF after field', '9112 2.2', `GET / HTTP/1.1\r\nHost: a\n\r\n`),
+  refused('head ended by LF LF', '9112 2.2', `GET / HTTP/1.1\r\nHost: a\n\n`),
+  refused('all lines ended by LF', '9112 2.2', `GET / HTTP/1.1\nHost: a\n\n`),
+  refused('head ended by CRLF LF', '9112 2.2', `GET / HTTP/1.1\r\nHost: a\r\n\n`),
+  refused('head ended by LF CRLF', '9112 2.2', `GET / HTTP/1.1\r\nHost: a\r\nX-A: b\n\r\n${smuggled}`),
+  refused('bare CR after request line', '9112 2.2', `GET / HTTP/1.1\r${host}\r\n`),
+  refused('bare CR after field', '9112 2.2', get(`${host}X-A: b\rX-B: c\r\n`)),
+  refused('head ended by CR CR', '9112 2.2', `GET / HTTP/1.1\rHost: a\r\r\r\n\r\n`),
+  refused('LF CR for CRLF', '9112 2.2', `GET / HTTP/1.1\n\rHost: a\n\r\n\r`),
+  refused('CR CR LF', '9112 2.2', `GET / HTTP/1.1\r\nHost: a\r\r\n\r\n`),
+  refused('CR CR LF after request line', '9112 2.2', `GET / HTTP/1.1\r\r\n${host}\r\n`),
+  refused('CRLF CR X instead of the empty line', '9112 2.2', `GET / HTTP/1.1\r\nHost: a\r\n\rX: y\r\n\r\n`),
+  refused('CRLF CR before a second request', '9112 2.2', `GET / HTTP/1.1\r\nHost: a\r\n\r${smuggled}`),
+  refused('empty line of a blank', '9112 2.2', `GET / HTTP/1.1\r\nHost: a\r\n \r\n${smuggled}`),
+  refused('line separator for CRLF', '9112 2.2', `GET / HTTP/1.1\r\nHost: a\xe2\x80\xa8X-A: b\r\n\r\n`),
+  refused('NEL for CRLF', '9110 7.2', `GET / HTTP/1.1\r\nHost: a\x85X-A: b\r\n\r\n`),
+  served('one empty line first', '9112 2.2', `\r\n${get(host)}`),
+  served('one empty line between two requests', '9112 2.2', `${get(host)}\r\n${get(host, '/second')}`, {
+    must: /GET \/second /,
+    requests: 2,
+  }),
+  refused('two empty lines first', '9112 2.2', `\r\n\r\n${get(host)}`),
+  refused('LF first', '9112 2.2', `\n${get(host)}`),
+  refused('CR first', '9112 2.2', `\r${get(host)}`),
+]
+
+const folding: readonly Vector[] = [
+  refused('obs-fold with space', '9112 5.2', get(`${host}X-A: 1\r\n 2\r\n`)),
+  refused('obs-fold with tab', '9112 5.2', get(`${host}X-A: 1\r\n\t2\r\n`)),
+  refused('obs-fold of blanks only', '9112 5.2', get(`${host}X-A: 1\r\n \t \r\n`)),
+  refused('obs-fold of an empty value', '9112 5.2', get(`${host}X-A:\r\n 1\r\n`)),
+  refused('obs-fold of Host', '9112 5.2', get('Host:\r\n app.test\r\n')),
+  refused('obs-fold that hides a field', '9112 5.2', get(`${host}X-A: 1\r\n X-Outrigger-Identity: 2\r\n`)),
+  refused('obs-fold after bare LF', '9112 5.2', get(`${host}X-A: 1\n 2\r\n`)),
+  refused('fold before the first field', '9112 2.2', get(` X-A: 1\r\n${host}`)),
+  refused('fold of the request line', '9112 3', `GET /\r\n HTTP/1.1\r\n${host}\r\n`),
+  refused('fold after a colon-less line', '9112 5', get(`${host}X-A\r\n : 1\r\n`)),
+]
+
+const fields: readonly Vector[] = [
+  refused('bare CR in value', '9112 2.2', get(`${host}X-A: a\rb\r\n`)),
+  refused('bare CR at the end of a value', '9112 2.2', get(`${host}X-A: a \r \r\n`)),
+  refused('NUL in value', '9110 5.5', get(`${host}X-A: a\0b\r\n`)),
+  refused('NUL at the end of a value', '9110 5.5', get(`${host}X-A: a\0\r\n`)),
+  refused('escape in value', '9110 5.5', get(`${host}X-A: \x1b[31m\r\n`)),
+  refused('DEL in value', '9110 5.5', get(`${host}X-A: a\x7fb\r\n`)),
+  refused('vertical tab in value', '9110 5.5', get(`${host}X-A: a\x0bb\r\n`)),
+  refused('NUL in name', '9110 5.1', get(`${host}X\0A: b\r\n`)),
+  refused('control in name', '9110 5.6.2', get(`${host}X\x01A: b\r\n`)),
+  refused('space before colon', '9112 5.1', get(`${host}X-A : b\r\n`)),
+  refused('tab before colon', '9112 5.1', get(`${host}X-A\t: b\r\n`)),
+  refused('space within a name', '9110 5.6.2', get(`${host}X A: b\r\n`)),
+  refused('space before the first name', '9112 2.2', get(` ${host}`)),
+  refused('empty name', '9110 5.1', get(`${host}: b\r\n`)),
+  refused('no colon', '9112 5', get(`${host}X-A\r\n`)),
+  refused('a request line among the fields', '9112 5', get(`${host}GET /smuggled HTTP/1.1\r\n`)),
+  refused('name with parenthesis', '9110 5.6.2', get(`${host}X(A): b\r\n`)),
+  refused('name with slash', '9110 5.6.2', get(`${host}X/A: b\r\n`)),
+  refused('name in quotes', '9110 5.6.2', get(`${host}"X-A": b\r\n`)),
+  refused('name in brackets', '9110 5.6.2', get(`${host}[X-A]: b\r\n`)),
+  refused('name with comma', '9110 5.6.2', get(`${host}X,A: b\r\n`)),
+  refused('name with backslash', '9110 5.6.2', get(`${host}X\\A: b\r\n`)),
+  refused('name with at sign', '9110 5.6.2', get(`${host}X@A: b\r\n`)),
+  refused('name with high byte', '9110 5.6.2', get(`${host}X-\xe9: b\r\n`)),
+  refused('name in UTF-8', '9110 5.6.2', get(`${host}X-\xc3\xa9: b\r\n`)),
+  refused('pseudo-field of HTTP/2', '9110 5.1', get(`${host}:authority: evil.test\r\n`)),
+  served('every kind of token character in a name', '9110 5.6.2', get(`${host}!#$%&'*+-.^_\`|~09azAZ: b\r\n`), {
+    must: /!#\$%&'\*\+-\.\^_`\|~09azAZ: b\r/,
+  }),
+  served('empty value', '9112 5', get(`${host}X-A:\r\n`), { must: /X-A: \r/ }),
+  served('value of high bytes', '9110 5.5', get(`${host}X-A: \xe9\xff\x80\r\n`), { must: /X-A: \xe9\xff\x80\r/ }),
+  served('blanks around a value are not of it', '9112 5.1', get(`${host}X-A: \t b c \t\r\n`), { must: /X-A: b c\r/ }),
+  served('colons in a value', '9112 5', get(`${host}X-A: :b::\r\n`), { must: /X-A: :b::\r/ }),
+]
+
+const requestLines: readonly Vector[] = [
+  refused('space first', '9112 3', ` ${get(host)}`),
+  refused('tab first', '9112 3', `\t${get(host)}`),
+  refused('NUL first', '9112 3', `\0${get(host)}`),
+  refused('byte order mark first', '9112 3', `\xef\xbb\xbf${get(host)}`),
+  refused('two spaces after method', '9112 3', line('GET  / HTTP/1.1')),
+  refused('two spaces before version', '9112 3', line('GET /  HTTP/1.1')),
+  refused('tab after method', '9112 3', line('GET\t/ HTTP/1.1')),
+  refused('tab before version', '9112 3', line('GET /\tHTTP/1.1')),
+  refused('vertical tab after method', '9112 3', line('GET\x0b/ HTTP/1.1')),
+  refused('form feed before version', '9112 3', line('GET /\x0cHTTP/1.1')),
+  refused('no-break space after method', '9112 3', line('GET\xa0/ HTTP/1.1')),
+  refused('bare CR after method', '9112 3', line('GET\r/ HTTP/1.1')),
+  refused('space after version', '9112 3', line('GET / HTTP/1.1 ')),
+  refused('a word after version', '9112 3', line('GET / HTTP/1.1 x')),
+  refused('a second version', '9112 3', line('GET / HTTP/1.1 HTTP/1.0')),
+  refused('space within target', '9112 3.2', line('GET /a b HTTP/1.1')),
+  refused('a request within target', '9112 3.2', line('GET /x HTTP/1.1 /y HTTP/1.1')),
+  refused('no target', '9112 3', line('GET HTTP/1.1')),
+  refused('no method', '9112 3', line(' / HTTP/1.1')),
+  refused('nothing but a version', '9112 3', line('HTTP/1.1')),
+  refused('an answer for a request', '9112 3', `HTTP/1.1 200 OK\r\n${host}\r\n`),
+  refused('method with colon', '9110 9.1', line('GE:T / HTTP/1.1')),
+  refused('method with NUL', '9110 9.1', line('GE\0T / HTTP/1.1')),
+  refused('method with high byte', '9110 9.1', line('G\xcbT / HTTP/1.1')),
+  refused('method in quotes', '9110 9.1', line('"GET" / HTTP/1.1')),
+  refused('method with slash', '9110 9.1', line('GET/ / HTTP/1.1')),
+  served('method of letters that nobody knows', '9110 9.1', line('FROBNICATE / HTTP/1.1'), {
+    must: /^FROBNICATE \/ HTTP/,
+  }),
+  served('method in small letters stays so', '9110 9.1', line('get / HTTP/1.1'), { must: /^get \/ HTTP/ }),
+  served('method of every token character', '9110 9.1', line("A!#$%&'*+-.^_`|~9 / HTTP/1.1"), {
+    must: /^A!#\$%&'\*\+-\.\^_`\|~9 \//,
+  }),
+]
+
+export const lines: readonly Vector[] = [...lineEnds, ...folding, ...fields, ...requestLines]
