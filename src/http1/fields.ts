@@ -56,7 +56,7 @@ export function parseFields(text: string, pos: number, end: number, rules: Field
     const nameStart = pos
     let c = text.charCodeAt(pos)
     while ((classes[c]! & token) !== 0 && c < 256) c = text.charCodeAt(++pos)
-    if (c !== COLON || pos === nameStart) throw malformedField(rules, text, nameStart)
+    if (c !== COLON || pos === nameStart) throw malformedField(rules, text, nameStart, count)
     const name = text.slice(nameStart, pos)
     pos++
     c = text.charCodeAt(pos)
@@ -64,7 +64,7 @@ export function parseFields(text: string, pos: number, end: number, rules: Field
     const valueStart = pos
     while ((classes[c]! & fieldValueChar) !== 0 && c < 256) c = text.charCodeAt(++pos)
     // The value ends at CRLF and nowhere else: a bare CR, a bare LF, NUL or another control is an error (RFC 9110 5.5).
-    if (c !== CR || text.charCodeAt(pos + 1) !== LF) throw malformedField(rules, text, nameStart)
+    if (c !== CR || text.charCodeAt(pos + 1) !== LF) throw malformedField(rules, text, nameStart, count)
     let valueEnd = pos
     while (valueEnd > valueStart && isBlank(text.charCodeAt(valueEnd - 1))) valueEnd--
     const value = text.slice(valueStart, valueEnd)
@@ -79,7 +79,10 @@ function isBlank(c: number): boolean {
   return c === SP || c === TAB
 }
 
-function malformedField(rules: FieldRules, text: string, at: number): MeshError {
+/** A client may see its own line again; what an upstream said may be for other eyes, so its line has a number only. */
+function malformedField(rules: FieldRules, text: string, at: number, count: number): MeshError {
+  if (rules.malformed !== 'BAD_REQUEST')
+    return new MeshError(rules.malformed, `malformed header field, number ${count}`)
   const line = text.slice(at, at + 40).replace(/[^\x20-\x7e]/g, '?')
   return new MeshError(rules.malformed, `malformed header field at '${line}'`)
 }
@@ -225,7 +228,9 @@ function takeConnection(fields: Fields, value: string, rules: FieldRules): void 
         ) {
           throw new MeshError(
             rules.malformed,
-            `Connection may not nominate '${option.replace(/[^\x20-\x7e]/g, '?').slice(0, 40)}'`,
+            rules.malformed === 'BAD_REQUEST'
+              ? `Connection may not nominate '${option.replace(/[^\x20-\x7e]/g, '?').slice(0, 40)}'`
+              : 'Connection nominates what it may not',
           )
         }
         if (fields.nominated === undefined) fields.nominated = [option]

@@ -1,0 +1,158 @@
+/** The list of hostile answers, through the engine alone, through an inbound sidecar, and through two sidecars over mTLS. */
+import assert from 'node:assert/strict'
+import net from 'node:net'
+import { after, before, describe, it } from 'node:test'
+import { type Answer, answers } from '../attack/answers.ts'
+import { get, host } from '../attack/vector.ts'
+import { type Relay, startRelay } from '../support/http1-relay.ts'
+import { Mesh } from '../support/mesh.ts'
+import { converse, type Exchanged, statuses } from '../support/raw.ts'
+
+const sentinelBody = 'the answer to the next request'
+
+/** Says what it is told to, once per request; to the next request it gives that one's own answer. */
+class Hostile {
+  answer: Answer = answers[0]!
+  bytewise = false
+  readonly sockets = new Set<net.Socket>()
+
+  readonly accept = (socket: net.Socket): void => {
+    this.sockets.add(socket)
+    socket.on('close', () => this.sockets.delete(socket))
+    socket.on('error', () => {})
+    socket.on('end', () => socket.end())
+    socket.on('data', (chunk) => {
+      const text = chunk.toString('latin1')
+      if (!text.includes('\r\n\r\n')) return
+      if (text.startsWith('GET /next ')) {
+        socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${sentinelBody.length}\r\n\r\n${sentinelBody}`)
+        return
+      }
+      socket.setNoDelay(true)
+      const { bytes, ends } = this.answer
+      if (this.bytewise) this.#dribble(socket, bytes, 0, ends === true)
+      else if (ends === true) socket.end(bytes, 'latin1')
+      else socket.write(bytes, 'latin1')
+    })
+  }
+
+  #dribble(socket: net.Socket, bytes: string, at: number, ends: boolean): void {
+    if (socket.destroyed) return
+    if (at === bytes.length) {
+      if (ends) socket.end()
+      return
+    }
+    socket.write(bytes[at]!, 'latin1')
+    setImmediate(() => this.#dribble(socket, bytes, at + 1, ends))
+  }
+}
+
+/** True if a client takes what it read for a whole answer to `request`. */
+function whole(text: string, request: string): boolean {
+  const last = text.slice(text.search(/HTTP\/1\.1 [2-9]/))
+  const end = last.indexOf('\r\n\r\n')
+  if (end === -1) return false
+  const head = last.slice(0, end)
+  if (request.startsWith('HEAD') || /^HTTP\/1\.1 (204|304)/.test(head)) return last.length === end + 4
+  if (/^transfer-encoding: chunked/im.test(head)) return /\r\n0\r\n(?:[^\r\n]+\r\n)*\r\n$/.test(last)
+  return last.length === end + 4 + Number(/^content-length: (\d+)/im.exec(head)?.[1] ?? 0)
+}
+
+function judge(answer: Answer, got: Exchanged, must: RegExp | undefined): void {
+  const seen = `${answer.name}: client got ${JSON.stringify(got.text.slice(0, 400))}`
+  const final = statuses(got.text).filter((status) => status >= 200)
+  assert.ok(got.closed, `${seen}: the connection stays open`)
+  if (answer.never !== undefined) assert.doesNotMatch(got.text, answer.never, seen)
+  if (must !== undefined) assert.match(got.text, must, seen)
+  assert.doesNotMatch(got.text, /HTTP\/1\.1 101/, seen)
+  if (answer.verdict === 'cut') {
+    // Where the first sidecar had sent nothing of it yet, the second knows that nothing came.
+    if (final[0] === 502) return
+    assert.ok(final.length <= 1 && !whole(got.text, answer.request ?? ''), `${seen}: it looks whole`)
+    return
+  }
+  assert.deepEqual(final, [answer.verdict === 'refused' ? 502 : answer.verdict], seen)
+  assert.ok(whole(got.text, answer.request ?? ''), `${seen}: it is not whole`)
+}
+
+describe('hostile answers', () => {
+  const hostile = new Hostile()
+  const upstream = net.createServer({ allowHalfOpen: true }, hostile.accept)
+  let relay: Relay
+  before(async () => {
+    await new Promise<void>((resolve) => upstream.listen(0, '127.0.0.1', resolve))
+    relay = await startRelay((upstream.address() as net.AddressInfo).port)
+  })
+  after(async () => {
+    await relay[Symbol.asyncDispose]()
+    for (const socket of hostile.sockets) socket.destroy()
+    upstream.close()
+  })
+
+  async function attempt(answer: Answer, bytewise: boolean, open: () => net.Socket): Promise<void> {
+    hostile.answer = answer
+    hostile.bytewise = bytewise
+    // Byte by byte its chunks are others.
+    judge(answer, await converse(open(), answer.request ?? get(host)), bytewise ? undefined : answer.must)
+    const next = await converse(open(), get(host, '/next'))
+    assert.deepEqual(statuses(next.text), [200], `${answer.name}: the next request gets ${JSON.stringify(next.text)}`)
+    assert.ok(next.text.endsWith(`\r\n\r\n${sentinelBody}`), `${answer.name}: the next request gets ${next.text}`)
+  }
+
+  const throughEngine = (): net.Socket => net.connect(relay.port, '127.0.0.1')
+
+  for (const answer of answers) {
+    it(`${answer.name} -> ${answer.verdict} (RFC ${answer.rule})`, () => attempt(answer, false, throughEngine))
+  }
+
+  it('are judged the same when each byte comes alone', async () => {
+    // What is served with a surplus is another matter then: the next request may be under way before the surplus is.
+    for (const answer of answers) {
+      if (typeof answer.verdict === 'number' || answer.bytes.length > 500) continue
+      await attempt(answer, true, throughEngine)
+    }
+  })
+
+  it('meet an inbound sidecar, and two sidecars over mTLS', async () => {
+    await using mesh = await Mesh.start({ workloads: [{ name: 'client' }, { name: 'app', tcp: hostile.accept }] })
+    const { address } = mesh.get('app')
+    const { outbound } = mesh.get('client')
+    for (const answer of answers) {
+      await attempt(answer, false, () => net.connect(8080, address))
+      const aimed = { ...answer, request: (answer.request ?? get(host)).replace('app.test', 'app.test:8080') }
+      hostile.answer = aimed
+      judge(aimed, await converse(net.connect(outbound.port, outbound.host), aimed.request), aimed.must)
+    }
+  })
+
+  it('a final answer instead of a 100 ends both connections: who knows whether the body was read as one?', async (t) => {
+    let accepted = 0
+    let headRead = (): void => {}
+    const silent = net.createServer((socket) => {
+      t.after(() => socket.destroy())
+      accepted++
+      let text = ''
+      socket.on('data', (chunk) => {
+        text += chunk.toString('latin1')
+        headRead()
+        // It answers when it has all, so that nothing but the missing 100 speaks against this connection.
+        if (text.endsWith('body')) socket.write('HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n')
+      })
+    })
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
+    t.after(() => silent.close())
+    await using fresh = await startRelay((silent.address() as net.AddressInfo).port)
+    for (const expected of [1, 2]) {
+      const socket = net.connect(fresh.port, '127.0.0.1')
+      const arrived = new Promise<void>((resolve) => {
+        headRead = resolve
+      })
+      socket.write(`POST / HTTP/1.1\r\n${host}Expect: 100-continue\r\nContent-Length: 4\r\n\r\n`)
+      await arrived
+      const got = await converse(socket, 'body')
+      assert.match(got.text, /^HTTP\/1\.1 417 /)
+      assert.match(got.text, /connection: close/)
+      assert.equal(accepted, expected, 'each has a connection of its own')
+    }
+  })
+})
