@@ -19,15 +19,52 @@ export interface Clock {
   random(): number
 }
 
+/**
+ * A timer that is late by more than `lateMs` belongs to a loop that stood still (a long computation, a process without
+ * CPU, a stopped one). Node runs timers before it reads sockets: whatever came in the meantime, in time, would find its
+ * timeout fired. So a late one lets the loop read what is there first.
+ */
 class SystemTimer implements Timer {
+  readonly #callback: () => void
+  readonly #everyMs: number | undefined
   readonly #timer: NodeJS.Timeout
-  constructor(timer: NodeJS.Timeout) {
-    this.#timer = timer
+  #dueAt: number
+  #deferred: NodeJS.Immediate | undefined
+
+  constructor(ms: number, repeat: boolean, callback: () => void) {
+    const delay = Math.min(ms, delayMaxMs)
+    this.#callback = callback
+    this.#everyMs = repeat ? delay : undefined
+    this.#dueAt = performance.now() + delay
+    this.#timer = repeat ? setInterval(fire, delay, this) : setTimeout(fire, delay, this)
+    this.#timer.unref()
   }
+
   cancel(): void {
     clearTimeout(this.#timer)
+    if (this.#deferred !== undefined) clearImmediate(this.#deferred)
+    this.#deferred = undefined
+  }
+
+  fire(): void {
+    const now = performance.now()
+    const late = now - this.#dueAt > lateMs
+    if (this.#everyMs !== undefined) this.#dueAt = now + this.#everyMs
+    if (!late) this.#callback()
+    else
+      this.#deferred ??= setImmediate(() => {
+        this.#deferred = undefined
+        this.#callback()
+      })
   }
 }
+
+function fire(timer: SystemTimer): void {
+  timer.fire()
+}
+
+/** More than timers are late on a loop that is merely busy. */
+const lateMs = 50
 
 /** The largest delay that setTimeout takes; longer ones would fire at once. */
 const delayMaxMs = 2 ** 31 - 1
@@ -35,8 +72,8 @@ const delayMaxMs = 2 ** 31 - 1
 export const systemClock: Clock = {
   now: () => performance.now(),
   wall: () => Date.now(),
-  after: (ms, callback) => new SystemTimer(setTimeout(callback, Math.min(ms, delayMaxMs)).unref()),
-  every: (ms, callback) => new SystemTimer(setInterval(callback, Math.min(ms, delayMaxMs)).unref()),
+  after: (ms, callback) => new SystemTimer(ms, false, callback),
+  every: (ms, callback) => new SystemTimer(ms, true, callback),
   random: () => Math.random(),
 }
 

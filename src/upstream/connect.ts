@@ -1,11 +1,15 @@
 /** Opens sockets to endpoints and to the local application: plaintext, or mTLS with the peer's identity checked. */
 import net from 'node:net'
 import tls from 'node:tls'
+import { afterAttended } from '../base/attended.ts'
 import type { Clock } from '../base/clock.ts'
 import { MeshError } from '../base/errors.ts'
 import type { Live } from '../base/live.ts'
 import type { Credentials } from '../identity/credentials.ts'
 import { verifyPeer } from '../identity/peer.ts'
+
+/** `cause` of the error when a peer did not answer in time; every other failure is an answer of a kind. */
+export const noAnswer = 'no answer'
 
 /** What is inside a TLS connection between two sidecars. */
 export type Inside = 'outrigger/http1' | 'outrigger/h2' | 'outrigger/tcp'
@@ -75,16 +79,15 @@ export class Connector {
           reject(error)
         }
       }
-      const late = (): void =>
+      // A handshake takes several turns of both event loops: time in which ours stood still is not the peer's.
+      const timer = afterAttended(this.#clock, options.timeoutMs, () =>
         done(
           new MeshError('UPSTREAM_CONNECT', `connect ${to.key}: no answer in ${options.timeoutMs} ms`, {
             unsent: true,
+            cause: noAnswer,
           }),
-        )
-      // One more turn of the event loop: in a process that was starved the connection may be ready and merely not yet seen.
-      let timer = this.#clock.after(options.timeoutMs, () => {
-        timer = this.#clock.after(1, late)
-      })
+        ),
+      )
       const onError = (error: NodeJS.ErrnoException): void => done(connectError(to, error))
       const onClose = (): void =>
         done(new MeshError('UPSTREAM_CONNECT', `connect ${to.key}: closed before it was ready`, { unsent: true }))

@@ -10,7 +10,7 @@ import { Exchange, type Response } from '../base/exchange.ts'
 import { http1Limits } from '../http1/limits.ts'
 import { responseRules } from '../http1/response-head.ts'
 import { readBuffer } from '../http1/writer.ts'
-import type { DialOptions } from './connect.ts'
+import { type DialOptions, noAnswer } from './connect.ts'
 import { type Dialer, defaultPoolLimits, Pool, type PoolLimits } from './pool.ts'
 
 /** A socket whose peer is the test. */
@@ -41,6 +41,8 @@ interface Dial {
   readonly socket: FakeSocket
   connect(): Promise<void>
   fail(): Promise<void>
+  /** Nobody answered in time. */
+  expire(): Promise<void>
 }
 
 class FakeDialer implements Dialer {
@@ -57,6 +59,10 @@ class FakeDialer implements Dialer {
         },
         fail: () => {
           reject(new MeshError('UPSTREAM_CONNECT', 'refused', { unsent: true }))
+          return settle()
+        },
+        expire: () => {
+          reject(new MeshError('UPSTREAM_CONNECT', 'no answer', { unsent: true, cause: noAnswer }))
           return settle()
         },
       })
@@ -157,6 +163,52 @@ describe('a pool', () => {
     dialer.dials[2]!.socket.receive(ok)
     await settle()
     assert.deepEqual(results, ['200', 'UPSTREAM_CONNECT unsent', '200', '200'])
+  })
+
+  it('dials eight at a time, and two more for each that succeeded', async () => {
+    const { dialer, send } = setup()
+    for (let i = 0; i < 40; i++) send()
+    assert.equal(dialer.dials.length, 8)
+    await dialer.dials[0]!.connect()
+    // One is done; three more take its place.
+    assert.equal(dialer.dials.length, 11)
+    for (let i = 1; i < 8; i++) await dialer.dials[i]!.connect()
+    assert.equal(dialer.dials.length, 32)
+  })
+
+  it('a dial without an answer costs nobody while the upstream answers others, and fewer are made', async () => {
+    const { dialer, send, results, clock } = setup()
+    send()
+    await dialer.dials[0]!.connect()
+    for (let i = 0; i < 4; i++) send()
+    assert.equal(dialer.dials.length, 5)
+    await clock.advance(4_000)
+    for (const dial of dialer.dials.slice(1)) await dial.expire()
+    assert.deepEqual(results, Array(5).fill('pending'))
+    // One, until one succeeds.
+    assert.equal(dialer.dials.length, 6)
+    dialer.dials[0]!.socket.receive(ok)
+    await settle()
+    assert.deepEqual(results, ['200', ...Array(4).fill('pending')])
+    await dialer.dials[5]!.connect()
+    assert.equal(dialer.dials.length, 8)
+  })
+
+  it('one without an answer is a failure where nothing was answered for as long', async () => {
+    const { dialer, send, results, clock } = setup()
+    send()
+    await dialer.dials[0]!.connect()
+    send()
+    await clock.advance(5_000)
+    await dialer.dials[1]!.expire()
+    assert.deepEqual(results, ['pending', 'UPSTREAM_CONNECT unsent'])
+  })
+
+  it('and where there is no connection', async () => {
+    const { dialer, send, results } = setup()
+    send()
+    await dialer.dials[0]!.expire()
+    assert.deepEqual(results, ['UPSTREAM_CONNECT unsent'])
   })
 
   it('refuses past pendingRequestsMax and requestsMax, and those who wait count', async () => {

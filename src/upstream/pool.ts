@@ -7,7 +7,7 @@ import { ClientConnection, type ConnectionOwner } from '../http1/client-connecti
 import type { FieldRules } from '../http1/fields.ts'
 import type { Http1Limits } from '../http1/limits.ts'
 import { readBuffer } from '../http1/writer.ts'
-import type { Connector, Destination } from './connect.ts'
+import { type Connector, type Destination, noAnswer } from './connect.ts'
 
 /** What a pool needs of a Connector. */
 export type Dialer = Pick<Connector, 'dial'>
@@ -44,6 +44,14 @@ const unusedIdleMs = 5_000
 /** A sidecar keeps an idle connection for 60 s (http1/limits.ts), whatever a policy of ours says. */
 const sidecarIdleMs = 55_000
 
+/**
+ * Dials that may be under way at once: so many to begin with, two more for each that succeeds, one after one that got no
+ * answer in time. A handshake costs both sides more CPU than many requests do. When a machine has none left, a dial for
+ * each request that waits makes all of them run into their time, again and again, while connections that are there would
+ * have served them.
+ */
+const dialsAtFirst = 8
+
 /** One that was used so lately is used again at once, with no look at whether its peer is closing it. */
 const warmMs = 100
 
@@ -69,6 +77,9 @@ export class Pool implements ConnectionOwner {
   readonly #all = new Set<ClientConnection>()
   readonly #waiting: Waiter[] = []
   #dialling = 0
+  #dialsMax = dialsAtFirst
+  /** Clock time at which a connection was last made, or last brought a whole answer. */
+  #progressAt = Number.NEGATIVE_INFINITY
   #active = 0
   #closed = false
   /** Clock time of the last use, so that the registry can drop a pool that nobody needs. */
@@ -212,7 +223,10 @@ export class Pool implements ConnectionOwner {
           }
           connection = new ClientConnection(socket, this, this.#clock, this.#http1, this.#rules)
           this.#all.add(connection)
+          this.#progressAt = this.#clock.now()
+          this.#dialsMax += 2
           this.#offer(connection)
+          this.#dialForWaiting()
         },
         (error: unknown) => {
           this.#dialling--
@@ -222,10 +236,18 @@ export class Pool implements ConnectionOwner {
   }
 
   /**
-   * One who waits pays for one dial that failed. Where no connection is left and none is on its way, all who wait do:
-   * nothing would ever serve them (Envoy purges its pending streams likewise).
+   * One who waits pays for one dial that failed, unless the peer is merely busy. Where no connection is left and none is
+   * on its way, all who wait do: nothing would ever serve them (Envoy purges its pending streams likewise).
    */
   #dialFailed(error: MeshError): void {
+    if (error.cause === noAnswer) {
+      this.#dialsMax = 1
+      // It answers on the connections that it has: it is busy, and they will be free again.
+      if (this.#all.size > 0 && this.#clock.now() - this.#progressAt < this.limits.connectTimeoutMs) {
+        this.#dialForWaiting()
+        return
+      }
+    }
     do {
       const waiter = this.#waiting.shift()
       if (waiter === undefined) return
@@ -262,6 +284,7 @@ export class Pool implements ConnectionOwner {
 
   released(connection: ClientConnection, upstreamIdleMs: number): void {
     this.#uncount(connection)
+    this.#progressAt = this.#clock.now()
     if (this.#closed || connection.requests >= this.limits.requestsPerConnectionMax) {
       this.#all.delete(connection)
       connection.socket.destroy()
@@ -297,8 +320,9 @@ export class Pool implements ConnectionOwner {
   }
 
   #dialForWaiting(): void {
-    if (this.#closed || this.#waiting.length <= this.#dialling) return
-    if (this.#all.size + this.#dialling < this.limits.connectionsMax) this.#dial()
+    const free = this.limits.connectionsMax - this.#all.size
+    const most = Math.min(this.#waiting.length, this.#dialsMax, free)
+    while (!this.#closed && this.#dialling < most) this.#dial()
   }
 
   /** Called once a second. */

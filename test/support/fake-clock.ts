@@ -47,6 +47,12 @@ export class FakeClock implements Clock {
     return this.#entries.length
   }
 
+  /** The event loop stands still for so long: what came due meanwhile fires afterwards, all of it late. */
+  async stall(ms: number): Promise<void> {
+    this.#now += ms
+    await this.advance(0)
+  }
+
   /** Moves time, fires what is due in order, and lets promises settle between. */
   async advance(ms: number): Promise<void> {
     const end = this.#now + ms
@@ -54,9 +60,9 @@ export class FakeClock implements Clock {
     for (;;) {
       const due = this.#entries.filter((e) => e.at <= end).sort((a, b) => a.at - b.at || a.id - b.id)[0]
       if (due === undefined) break
-      this.#now = due.at
+      this.#now = Math.max(this.#now, due.at)
       if (due.everyMs === undefined) this.#entries = this.#entries.filter((e) => e !== due)
-      else due.at += due.everyMs
+      else due.at = this.#now + due.everyMs
       due.callback()
       await settle()
     }
