@@ -194,7 +194,7 @@ function connectError(to: Destination, error: NodeJS.ErrnoException): MeshError 
 }
 
 /** OpenSSL's verify results as Node names them. */
-const certificateErrors = /CERT|SELF_SIGNED|UNABLE_TO|CRL|HOSTNAME|INVALID_CA|PATH_LENGTH/
+const certificateErrors = /CERT|SELF_SIGNED|UNABLE_TO|CRL|HOSTNAME|INVALID_CA|PATH_LENGTH|PURPOSE|UNSPECIFIED/
 
 const plainWords: Record<string, string> = {
   ECONNREFUSED: 'refused: nothing listens there',
