@@ -44,6 +44,8 @@ export interface RunningWorkload {
   metrics: string
   /** Requests (or connections) that the application saw. */
   seen: number
+  /** What its sidecar has written to standard output: the access log. */
+  log: string
   /** Stops the sidecar and starts it again on the same state folder. */
   restart(): Promise<void>
   stop(): Promise<void>
@@ -198,6 +200,7 @@ export class Mesh implements AsyncDisposable {
       name: spec.name,
       address,
       seen: 0,
+      log: '',
       running: undefined as unknown as Sidecar,
       outbound: { host: address, port: 0 },
       admin: '',
@@ -263,7 +266,12 @@ export class Mesh implements AsyncDisposable {
         token: () =>
           this.controlPlane.tokens.make({ namespace, serviceAccount: spec.name }, this.controlPlane.trustDomain),
         state: folder,
-        stdout: { write: (bytes, done) => done(null, bytes.length) },
+        stdout: {
+          write: (bytes, done) => {
+            workload.log += bytes.toString('latin1')
+            done(null, bytes.length)
+          },
+        },
       })
       workload.running = sidecar
       workload.outbound = sidecar.addresses.get('outbound0')!
