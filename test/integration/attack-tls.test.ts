@@ -167,8 +167,7 @@ describe('TLS of running sidecars', () => {
     }
     for (const [, names] of serverNames) await greet(clientHello(names))
     const before = process.memoryUsage().rss
-    for (let round = 0; round < 8; round++)
-      await Promise.all(serverNames.map(([, names]) => greet(clientHello(names))))
+    for (let round = 0; round < 8; round++) await Promise.all(serverNames.map(([, names]) => greet(clientHello(names))))
     const grown = process.memoryUsage().rss - before
     assert.ok(
       grown < 64 * 1024 * 1024,
