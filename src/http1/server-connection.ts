@@ -119,6 +119,7 @@ export class ServerConnection implements PayloadSink {
     if (!this.#emptyLine && this.#headScanned === 0 && chunk[0] === CR) {
       if (chunk.length < 2) {
         this.#held = keepable(chunk)
+        if (this.#ended) this.#socket.end()
         return
       }
       if (chunk[1] === LF) {
@@ -572,7 +573,8 @@ export class ServerConnection implements PayloadSink {
     switch (this.#state) {
       case 'head':
         // A half-closed client may still wait for answers; one that asks nothing is done.
-        if (this.#held.length === 0 || this.#headScanned > 0) this.#socket.end()
+        // Nothing more comes of a part of a head, nor of the first byte of an empty line.
+        if (this.#held.length === 0 || this.#headScanned > 0 || isLoneCr(this.#held)) this.#socket.end()
         return
       case 'body':
       case 'discard':
@@ -660,6 +662,10 @@ export class ServerConnection implements PayloadSink {
   destroy(): void {
     this.#socket.destroy()
   }
+}
+
+function isLoneCr(held: Buffer): boolean {
+  return held.length === 1 && held[0] === CR
 }
 
 /** The streamed request body of one exchange. */

@@ -26,6 +26,8 @@ export interface RelayOptions {
   readonly limits?: Partial<Http1Limits>
   readonly allowConnect?: boolean
   readonly clock?: Clock
+  /** Field lines that the engine adds to what it sends, each ended by CRLF. */
+  readonly lines?: (exchange: Exchange) => string
   /** Wraps the plain relay. */
   readonly layer?: (next: Service) => Service
 }
@@ -41,7 +43,7 @@ export async function startRelay(upstreamPort: number, options: RelayOptions = {
     exchanges.push(exchange)
     return pools
       .pool(to)
-      .send(exchange, '')
+      .send(exchange, options.lines?.(exchange) ?? '')
       .catch((error: unknown) => answer(MeshError.from(error)))
   }
   const server = new Http1Server({

@@ -274,6 +274,7 @@ const pipelining: readonly Vector[] = [
     next: 400,
     never: /smuggled/,
   }),
+  pipe.served('half of an empty line', '9112 2.2', `${get(host)}\r`, { requests: 1 }),
   pipe.served('half of a second request', '9112 9.3.2', `${get(host)}GET /smug`, { requests: 1, never: /smug/ }),
   pipe.served('a second request of HTTP/0.9', '9112 2.3', `${get(host)}GET /smuggled\r\n`, {
     requests: 1,
