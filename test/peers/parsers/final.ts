@@ -22,11 +22,18 @@ export class Final implements AsyncDisposable {
   /** Bytes read. */
   bytes = 0
   port = 0
+  /** Our engine marks what it sends; what comes through a sidecar has no marks and is numbered here. */
+  readonly #marked: boolean
+  #unmarked = 0
   readonly #sockets = new Set<net.Socket>()
   readonly #server = net.createServer({ noDelay: true }, (socket) => this.#accept(socket))
 
-  static async start(): Promise<Final> {
-    const final = new Final()
+  private constructor(marked: boolean) {
+    this.#marked = marked
+  }
+
+  static async start(marked = true): Promise<Final> {
+    const final = new Final(marked)
     final.#server.listen(0, '127.0.0.1')
     await once(final.#server, 'listening')
     final.port = (final.#server.address() as net.AddressInfo).port
@@ -66,7 +73,7 @@ export class Final implements AsyncDisposable {
         .find((field) => field.slice(0, name.length + 1).toLowerCase() === `${name}:`)
         ?.slice(name.length + 1)
         .trim()
-    const mark = value('x-input')
+    const mark = this.#marked ? value('x-input') : String(this.#unmarked)
     if (line === null || mark === undefined) {
       this.problems.push(`a request that nobody sent: ${JSON.stringify(text.slice(0, 300))}`)
       socket.destroy()
@@ -81,6 +88,7 @@ export class Final implements AsyncDisposable {
     const [body, used] = read
     if (this.arrived.has(mark))
       this.problems.push(`two requests under one mark: ${JSON.stringify(text.slice(0, used))}`)
+    this.#unmarked++
     const method = line[1]!
     this.arrived.set(mark, {
       method,

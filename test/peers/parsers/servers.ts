@@ -86,8 +86,8 @@ export class ParserServer implements AsyncDisposable {
     }
   }
 
-  static async start(name: Parser): Promise<ParserServer> {
-    const final = await Final.start()
+  static async start(name: Parser, marked = true): Promise<ParserServer> {
+    const final = await Final.start(marked)
     const port = await freePort()
     const folder = mkdtempSync(join(tmpdir(), `outrigger-${name}-`))
     const fill = (text: string): string =>
