@@ -11,6 +11,7 @@ test('a million inputs, five other parsers, no disagreement', { timeout: 7_000_0
   await differential.mutants(seed, inputs, (figures) => {
     const seconds = Math.round((performance.now() - started) / 1_000)
     process.stdout.write(`# ${seconds} s: ${summary(figures, seed)}\n`)
+    for (const disagreement of figures.disagreements) process.stdout.write(`# ${disagreement}\n`)
   })
   t.diagnostic(`${Math.round((performance.now() - started) / 1_000)} s: ${summary(differential.figures, seed)}`)
   assert.deepEqual(differential.figures.disagreements, [], `seed ${seed}`)

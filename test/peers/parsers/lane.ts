@@ -21,6 +21,7 @@ export class Lane implements AsyncDisposable {
   readonly final: Final
   readonly #relay: Relay
   #mark = ''
+  #steady: net.Socket | undefined
   #sent: { method: string; target: string }[] = []
 
   private constructor(final: Final, relay: (lane: Lane) => Relay) {
@@ -59,15 +60,44 @@ export class Lane implements AsyncDisposable {
     return { sent, answers: readAnswers(text, sent), arrived, closed, text }
   }
 
-  /** A request through the same pool: it must get its own answer, whatever went before. */
+  /** A request through the same pool, on a client connection that stays: it must get its own answer, whatever went before. */
   async sentinel(mark: string): Promise<string | undefined> {
-    const { answers, text } = await this.pass(`${mark}s`, 'GET /sentinel HTTP/1.1\r\nHost: app.test\r\n\r\n')
-    const [first, second] = answers
+    this.#mark = `${mark}s`
+    this.#sent = []
+    const text = await this.#ask('GET /sentinel HTTP/1.1\r\nHost: app.test\r\n\r\n')
+    this.final.arrived.delete(`${mark}s.0`)
+    const [first, second] = readAnswers(text, this.#sent)
     if (first?.status === 200 && first.seen === `${mark}s.0` && second === undefined) return undefined
     return `the next request on this pool gets ${JSON.stringify(text)}`
   }
 
+  /** What comes until an answer is whole; a connection that has ended is opened again for the next. */
+  #ask(request: string): Promise<string> {
+    if (this.#steady === undefined || this.#steady.destroyed)
+      this.#steady = net.connect({ port: this.#relay.port, host: '127.0.0.1', noDelay: true })
+    const socket = this.#steady
+    return new Promise((resolve) => {
+      let text = ''
+      const timer = setTimeout(() => done(), 10_000)
+      const done = (): void => {
+        clearTimeout(timer)
+        socket.removeAllListeners()
+        socket.on('error', () => {})
+        if (!text.endsWith('\r\n\r\nok')) socket.destroy()
+        resolve(text)
+      }
+      socket.on('data', (chunk) => {
+        text += chunk.toString('latin1')
+        if (text.endsWith('\r\n\r\nok')) done()
+      })
+      socket.on('error', done)
+      socket.on('close', done)
+      socket.write(request)
+    })
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#steady?.destroy()
     await this.#relay[Symbol.asyncDispose]()
   }
 }
