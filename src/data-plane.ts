@@ -8,6 +8,7 @@ import type { Ejection } from './balance/outlier.ts'
 import { type Clock, sleep } from './base/clock.ts'
 import type { Live } from './base/live.ts'
 import type { Log } from './base/log.ts'
+import { SharedCount, type SharedTable } from './base/shared-table.ts'
 import type { PolicySource } from './control/policy-source.ts'
 import { checkResource, Destinations } from './destinations.ts'
 import type { Credentials } from './identity/credentials.ts'
@@ -15,16 +16,18 @@ import { deliveryAddress, Inbound } from './inbound.ts'
 import { checkWorkload } from './inbound-policy.ts'
 import { Listener } from './listener/listener.ts'
 import { LoopGuard } from './listener/loop-guard.ts'
-import { loadOriginalDestination } from './listener/original-destination.ts'
+import { loadOriginalDestination, type OriginalDestination } from './listener/original-destination.ts'
 import type { HostPort, ProxyOptions } from './options.ts'
 import { Outbound } from './outbound.ts'
 import { describeTo, OwnPolicy } from './own-policy.ts'
 import type { InboundEnv, OutboundEnv, PolicyEvent } from './policy/env.ts'
-import { InFlight } from './policy/in-flight.ts'
+import { OwnInFlight } from './policy/in-flight.ts'
+import { SharedInFlight } from './policy/shared-limits.ts'
 import type { Runtime } from './runtime.ts'
 import type { BackendFacts, Telemetry } from './telemetry/telemetry.ts'
 import { attemptSpanId, traceHeaderLines } from './telemetry/trace-context.ts'
 import { Connector } from './upstream/connect.ts'
+import type { PoolShares } from './upstream/pool-share.ts'
 import { type PoolSize, Pools } from './upstream/pools.ts'
 
 /** Requests under way in one sidecar, both directions (Linkerd 100,000 a direction). */
@@ -45,18 +48,33 @@ export interface DataPlaneParts {
   readonly source: PolicySource
   readonly onTransition: (transition: Transition) => void
   readonly onEjection: (ejection: Ejection) => void
+  /** In a thread: what it shares with the others. */
+  readonly shares?: PoolShares | undefined
 }
 
 /** Whose connections: of the workload's callers, or its own. */
 export type Way = 'inbound' | 'outbound'
 
 /** A listener to be. */
-interface Door {
+export interface Door {
   readonly way: Way
   /** `outbound0`, `inbound0`, `upstream0` ... */
   readonly name: string
   readonly at: HostPort
-  readonly accept: (socket: Socket) => void
+  /** Position in its list of the options. */
+  readonly index: number
+}
+
+/** Every address on which traffic is to come in. */
+export function doorsOf({ capture, outbound, inbound, inboundCapture, upstreams }: ProxyOptions): Door[] {
+  const all = (way: Way, name: string, addresses: readonly HostPort[]): Door[] =>
+    addresses.map((at, index) => ({ way, name: `${name}${index}`, at, index }))
+  const captured = capture === 'redirect'
+  return [
+    ...all('outbound', 'outbound', outbound),
+    ...all('inbound', 'inbound', captured ? inboundCapture : inbound.map(({ at }) => at)),
+    ...all('outbound', 'upstream', captured ? [] : upstreams.map(({ at }) => at)),
+  ]
 }
 
 /** What `GET /backends` says. */
@@ -72,6 +90,7 @@ export class DataPlane {
   /** Bound addresses by role and position. */
   readonly addresses = new Map<string, HostPort>()
   readonly #parts: DataPlaneParts
+  readonly #shared: SharedTable | undefined
   readonly #guard = new LoopGuard([])
   readonly #backends: BackendRegistry
   readonly #pools: Pools
@@ -85,16 +104,20 @@ export class DataPlane {
 
   constructor(parts: DataPlaneParts) {
     this.#parts = parts
-    const { options, clock, log, telemetry, credentials, source, onTransition, onEjection } = parts
+    const { options, clock, log, telemetry, credentials, source, onTransition, onEjection, shares } = parts
+    this.#shared = shares?.table
     const { namespace, workload } = options
     const by = `${namespace}/${workload}`
     this.own = new OwnPolicy(source, by)
     describeTo(telemetry, this.own, credentials)
     // Our own sockets are remembered, so that captured traffic never loops.
     const connector = new Connector(clock, credentials, (socket) => this.track(socket))
-    this.#pools = new Pools(connector, clock)
-    this.#localPools = new Pools(connector, clock, { localAddress: (to) => deliveryAddress(options, to.address) })
-    this.#backends = new BackendRegistry({ clock, onTransition, onEjection })
+    this.#pools = new Pools(connector, clock, { shares })
+    this.#localPools = new Pools(connector, clock, {
+      localAddress: (to) => deliveryAddress(options, to.address),
+      shares,
+    })
+    this.#backends = new BackendRegistry({ clock, onTransition, onEjection, shared: this.#shared })
     this.#outboundEnv = {
       clock,
       backends: this.#backends,
@@ -125,7 +148,10 @@ export class DataPlane {
       credentials,
       mesh: this.own.mesh,
       connector,
-      inFlight: new InFlight(requestsInFlightMax),
+      inFlight:
+        this.#shared === undefined
+          ? new OwnInFlight(requestsInFlightMax)
+          : new SharedInFlight(this.#shared, requestsInFlightMax),
       guard: this.#guard,
       by,
     }
@@ -149,15 +175,26 @@ export class DataPlane {
     this.#guard.track(socket)
   }
 
-  /** A port of this process that is no door for traffic: nothing that comes in may lead there. */
+  /** An address of this process: of a port that is no door for traffic, where nothing that comes in may lead, or of another thread's. */
   reserve(name: string, at: HostPort): void {
     this.addresses.set(name, at)
   }
 
   /** Binds every listener and accepts. Rejects with one line that names the remedy. */
   async listen(): Promise<void> {
-    for (const door of await this.#doors()) await this.#open(door)
+    const { options } = this.#parts
+    const original = options.capture === 'redirect' ? await loadOriginalDestination() : undefined
+    for (const door of doorsOf(options)) await this.#open(door, this.#acceptor(door, original))
   }
+
+  /** It is up to the process. */
+  unready(): undefined {}
+
+  /** A change is in force as soon as it is accepted. */
+  whenInForce(): undefined {}
+
+  /** The log is the process's own. */
+  setLogLevel(): void {}
 
   /** Inbound answers send callers elsewhere; everything is served on. */
   retire(): void {
@@ -211,27 +248,30 @@ export class DataPlane {
     }
   }
 
-  async #doors(): Promise<Door[]> {
-    const { options } = this.#parts
-    if (options.capture === 'redirect') {
-      const original = await loadOriginalDestination()
-      return [
-        ...doors('outbound', 'outbound', options.outbound, () => (s) => this.#outbound.acceptCaptured(s, original)),
-        ...doors('inbound', 'inbound', options.inboundCapture, () => (s) => this.#inbound.acceptCaptured(s, original)),
-      ]
+  /** What is done with a connection that comes in by that door. */
+  #acceptor({ way, name, index }: Door, original: OriginalDestination | undefined): (socket: Socket) => void {
+    const inbound = this.#inbound
+    const outbound = this.#outbound
+    if (original !== undefined) {
+      const path = way === 'inbound' ? inbound : outbound
+      return (socket) => path.acceptCaptured(socket, original)
     }
-    const { inbound, upstreams } = options
-    const at = (mappings: readonly { readonly at: HostPort }[]): HostPort[] => mappings.map((mapping) => mapping.at)
-    return [
-      ...doors('outbound', 'outbound', options.outbound, () => (s) => this.#outbound.acceptExplicit(s)),
-      ...doors('inbound', 'inbound', at(inbound), (i) => (s) => this.#inbound.acceptExplicit(s, inbound[i]!.app)),
-      ...doors('outbound', 'upstream', at(upstreams), (i) => (s) => this.#outbound.acceptFor(s, upstreams[i]!.service)),
-    ]
+    const { options } = this.#parts
+    if (way === 'inbound') {
+      const { app } = options.inbound[index]!
+      return (socket) => inbound.acceptExplicit(socket, app)
+    }
+    if (name.startsWith('outbound')) return (socket) => outbound.acceptExplicit(socket)
+    const { service } = options.upstreams[index]!
+    return (socket) => outbound.acceptFor(socket, service)
   }
 
-  async #open({ way, name, at, accept }: Door): Promise<void> {
+  async #open({ way, name, at }: Door, onConnection: (socket: Socket) => void): Promise<void> {
     const { clock, log } = this.#parts
-    const listener = new Listener({ name, host: at.host, port: at.port, clock, onConnection: accept })
+    const shared = this.#shared && new SharedCount(this.#shared, this.#shared.claim('counts', `listener ${name}`), 0)
+    // Where any port will do, the first thread has found one.
+    const port = this.addresses.get(name)?.port ?? at.port
+    const listener = new Listener({ name, host: at.host, port, clock, onConnection, shared })
     let bound: HostPort
     try {
       bound = await listener.listen()
@@ -246,15 +286,6 @@ export class DataPlane {
     this.#guard.addPort(bound.port)
     this.#listeners[way].push(listener)
   }
-}
-
-function doors(
-  way: Way,
-  name: string,
-  addresses: readonly HostPort[],
-  accept: (index: number) => (socket: Socket) => void,
-): Door[] {
-  return addresses.map((at, i) => ({ way, name: `${name}${i}`, at, accept: accept(i) }))
 }
 
 function countEvent(telemetry: Telemetry, event: PolicyEvent, direction: Way): void {

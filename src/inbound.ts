@@ -31,7 +31,7 @@ import { reset } from './tcp/reset.ts'
 import { record, recordRefusal } from './telemetry/record.ts'
 import { traceHeaderLines } from './telemetry/trace-context.ts'
 import type { Destination } from './upstream/connect.ts'
-import { defaultPoolLimits } from './upstream/pool.ts'
+import { defaultPoolLimits } from './upstream/pool-limits.ts'
 import type { Pools } from './upstream/pools.ts'
 
 /** A TLS handshake that takes longer is given up (Envoy transport_socket_connect_timeout 15 s). */

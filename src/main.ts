@@ -19,7 +19,9 @@ export async function runProxy(argv: string[]): Promise<void> {
     process.exitCode = 2
     return
   }
-  let log: Log = newLog(options.logLevel as LogLevel)
+  // Read at each line: the admin API changes it.
+  const logging = { level: options.logLevel as LogLevel }
+  const log = newLog(logging)
   try {
     const rootPem = readRoot(options.trustBundleFile)
     const state = options.stateDir === undefined ? undefined : StateFolder.open(options.stateDir)
@@ -56,7 +58,7 @@ export async function runProxy(argv: string[]): Promise<void> {
       options,
       log,
       setLogLevel: (level) => {
-        log = newLog(level)
+        logging.level = level
       },
       rootPem,
       readRoot: () => readFile(options.trustBundleFile, 'utf8'),
@@ -76,11 +78,13 @@ export async function runProxy(argv: string[]): Promise<void> {
   }
 }
 
-function newLog(level: LogLevel): Log {
+function newLog(logging: { readonly level: LogLevel }): Log {
   return createLog({
     clock: systemClock,
     service: 'outrigger-sidecar',
-    level,
+    get level() {
+      return logging.level
+    },
     format: process.stderr.isTTY ? 'text' : 'json',
   })
 }

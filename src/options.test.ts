@@ -35,6 +35,7 @@ describe('options of the sidecar', () => {
       health: { host: '127.0.0.1', port: 15_021 },
       traces: undefined,
       accessLog: undefined,
+      workers: 1,
       drainTimeoutMs: 30_000,
       detectTimeoutMs: 200,
       logLevel: 'info',
@@ -51,6 +52,19 @@ describe('options of the sidecar', () => {
       { at: { host: '127.0.0.2', port: 80 }, app: { host: '127.0.0.1', port: 8080 } },
       { at: { host: '::1', port: 81 }, app: { host: '127.0.0.1', port: 8081 } },
     ])
+  })
+
+  it('take from 1 to 32 workers', () => {
+    for (const [text, workers] of [
+      ['1', 1],
+      ['32', 32],
+    ] as const)
+      assert.equal(parseProxyOptions(needed, { OUTRIGGER_WORKERS: text }).workers, workers)
+    for (const text of ['0', '33', '-1', '1e1', 'two', ' 2', '0x2', '99999999999999999999'])
+      assert.match(
+        problems([...needed, `--workers=${text}`]).join(),
+        /--workers \(OUTRIGGER_WORKERS\): expected a whole/,
+      )
   })
 
   it('treat an empty variable as an unset one', () => {
@@ -102,6 +116,8 @@ describe('options of the sidecar', () => {
       'loud',
       '--access-log',
       'xml',
+      '--workers',
+      '2.5',
       '--app-probes',
       '{"/x":1}',
     ])
@@ -117,12 +133,13 @@ describe('options of the sidecar', () => {
       ['control-plane', /expected HOST:PORT, got 'cp'/],
       ['log-level', /got 'loud'/],
       ['access-log', /got 'xml'/],
+      ['workers', /expected a whole number from 1 to 32, got '2\.5'/],
       ['app-probes', /'\/x' is no path of a probe/],
     ] as const) {
       const problem = found.find((line) => line.startsWith(`--${flag} (OUTRIGGER_`))
       assert.match(problem ?? `nothing about --${flag}`, text)
     }
-    assert.equal(found.length, 13)
+    assert.equal(found.length, 14)
   })
 
   it('refuse what is no flag', () => {

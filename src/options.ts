@@ -1,6 +1,7 @@
 /** Flags and environment of `outrigger proxy run` as one typed value. All problems are reported at once. */
 import { parseArgs } from 'node:util'
 import { type AppProbe, readAppProbes } from './api/app-probe.ts'
+import { threadsMax } from './base/shared-table.ts'
 
 /** host and port to listen on or to dial. */
 export interface HostPort {
@@ -42,6 +43,8 @@ export interface ProxyOptions {
   /** OTLP/HTTP traces URL, used without OTEL_EXPORTER_OTLP_ENDPOINT. */
   readonly traces: string | undefined
   readonly accessLog: 'off' | 'text' | 'json' | undefined
+  /** Threads that take traffic; 1: it runs in the process's own. */
+  readonly workers: number
   readonly drainTimeoutMs: number
   readonly detectTimeoutMs: number
   /** By path on the metrics port. */
@@ -90,6 +93,7 @@ export const proxyFlags = {
   health: { env: 'OUTRIGGER_HEALTH', help: 'HOST:PORT of /healthz (default ADDRESS:15021)' },
   traces: { env: 'OUTRIGGER_TRACES', help: 'OTLP/HTTP traces URL used without OTEL_EXPORTER_OTLP_ENDPOINT' },
   'access-log': { env: 'OUTRIGGER_ACCESS_LOG', help: 'off | text | json, where no TelemetryPolicy says; default off' },
+  workers: { env: 'OUTRIGGER_WORKERS', help: 'threads that share the ports and take traffic, 1 to 32', default: '1' },
   'drain-timeout': { env: 'OUTRIGGER_DRAIN_TIMEOUT', help: 'longest wait for open work on SIGTERM', default: '30s' },
   'detect-timeout': {
     env: 'OUTRIGGER_DETECT_TIMEOUT',
@@ -166,6 +170,13 @@ export function parseProxyOptions(
     if (ms === undefined) say(name, `expected a duration such as 30s or 250ms, got '${one(name)}'`)
     return ms ?? 0
   }
+  const wholeNumber = (name: FlagName, min: number, max: number): number => {
+    const text = one(name) ?? ''
+    const number = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN
+    if (number >= min && number <= max) return number
+    say(name, `expected a whole number from ${min} to ${max}, got '${text}'`)
+    return min
+  }
   const pair = (name: FlagName, text: string): [string, string] => {
     const at = text.indexOf('=')
     if (at > 0) return [text.slice(0, at), text.slice(at + 1)]
@@ -219,6 +230,7 @@ export function parseProxyOptions(
     metrics: listen('metrics', 15020),
     health: listen('health', 15021),
     traces: one('traces'),
+    workers: wholeNumber('workers', 1, threadsMax),
     accessLog: pick('access-log', ['off', 'text', 'json']),
     drainTimeoutMs: duration('drain-timeout'),
     detectTimeoutMs: duration('detect-timeout'),

@@ -16,7 +16,7 @@ import type { Credentials } from './identity/credentials.ts'
 import { LoopGuard } from './listener/loop-guard.ts'
 import { parseProxyOptions } from './options.ts'
 import { Outbound } from './outbound.ts'
-import { InFlight } from './policy/in-flight.ts'
+import { OwnInFlight } from './policy/in-flight.ts'
 import { Telemetry } from './telemetry/telemetry.ts'
 import { Connector } from './upstream/connect.ts'
 import { Pools } from './upstream/pools.ts'
@@ -45,7 +45,7 @@ async function startOutbound(source: MapSource, connector = new Connector(system
   } satisfies ConstructorParameters<typeof Destinations>[0]['env']
   const destinations = new Destinations({ source, namespace: 'test', env, backends, clock })
   const options = parseProxyOptions(['--workload', 'test/client', '--trust-bundle', 'x'], {})
-  const inFlight = new InFlight(1_000)
+  const inFlight = new OwnInFlight(1_000)
   const runtime = {
     options,
     clock,

@@ -24,7 +24,7 @@ import { record, recordRefusal } from './telemetry/record.ts'
 import { attemptSpanId, traceHeaderLines } from './telemetry/trace-context.ts'
 import type { Destination } from './upstream/connect.ts'
 import { Outside } from './upstream/outside.ts'
-import { defaultPoolLimits } from './upstream/pool.ts'
+import { defaultPoolLimits } from './upstream/pool-limits.ts'
 import type { Pools } from './upstream/pools.ts'
 
 export interface OutboundParts {

@@ -21,6 +21,7 @@ import type { HostPort, ProxyOptions } from './options.ts'
 import type { OwnPolicy } from './own-policy.ts'
 import type { ByteSink } from './telemetry/line-writer.ts'
 import { Telemetry } from './telemetry/telemetry.ts'
+import type { WorkerPlane } from './workers/worker-plane.ts'
 
 export interface SidecarParts {
   readonly options: ProxyOptions
@@ -58,6 +59,11 @@ export interface Plane {
   track(socket: Socket): void
   reserve(name: string, at: HostPort): void
   listen(): Promise<void>
+  /** Why no traffic may come, by what is known here; undefined: it may. */
+  unready(): string | undefined
+  /** Resolves when all policy that is accepted is in force; undefined: it is. */
+  whenInForce(): Promise<void> | undefined
+  setLogLevel(level: LogLevel): void
   retire(): void
   drain(way: Way, timeoutMs: number): Promise<void>
   close(): void | Promise<void>
@@ -73,6 +79,9 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
   const clock = parts.clock ?? systemClock
   const { namespace, workload } = options
   const by = `${namespace}/${workload}`
+
+  // Traffic runs here, or in threads whose code is loaded only then.
+  const threaded = options.workers > 1
 
   // 1. Who we are.
   const certificate = new WorkloadCertificate({
@@ -98,6 +107,7 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
     accessLog: options.accessLog ?? 'off',
     stdout: parts.stdout,
     log,
+    ...(threaded ? { others: () => (plane as WorkerPlane).counted() } : {}),
   })
   const onTransition = (transition: Transition): void => {
     if (!transition.shadow) telemetry.breakerChanged(transition)
@@ -114,7 +124,9 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
   }
   // 4. What takes traffic: the paths, and how we reach others.
   const made: DataPlaneParts = { options, clock, log, telemetry, credentials, source: store, onTransition, onEjection }
-  const plane: Plane = new DataPlane(made)
+  const plane: Plane = threaded
+    ? new (await import('./workers/worker-plane.ts')).WorkerPlane(made, parts.stdout)
+    : new DataPlane(made)
   check = (resource) => plane.check(resource)
   const { mesh, workload: ownWorkload } = plane.own
   const stream = new WatchStream({
@@ -126,6 +138,7 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
     program: `outrigger ${version}`,
     credentials,
     store,
+    whenInForce: () => plane.whenInForce(),
     onRetry: () => void certificate.lookForRoots(),
   })
   const sync = clock.every(500, () => {
@@ -154,7 +167,8 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
         reason: `the control plane knows no workload ${by}: is there a Pod document of that name?`,
       }
     }
-    return { ready: true, reason: '' }
+    const reason = plane.unready()
+    return { ready: reason === undefined, reason: reason ?? '' }
   }
   /** As inbound delivery does: what comes from the sidecar's ordinary address would be captured as inbound traffic. */
   const dialApp = (host: string, port: number): Socket => {
@@ -195,7 +209,10 @@ export async function startSidecar(parts: SidecarParts): Promise<Sidecar> {
         ready,
         retire,
         drain: () => parts.onDrain?.(),
-        setLogLevel: parts.setLogLevel,
+        setLogLevel: (level) => {
+          parts.setLogLevel(level)
+          plane.setLogLevel(level)
+        },
         metrics: () => plane.scrape(),
         appProbes: options.appProbes,
         probe: (probe, call) => probeApp(probe, call, dialApp, clock),

@@ -3,6 +3,7 @@
 import { closest } from '../../src/api/documents/closest.ts'
 import { addressRange, commaList, isInterfaceName, isPort } from '../../src/base/address-text.ts'
 import { marks } from '../../src/base/kubernetes-names.ts'
+import { threadsMax } from '../../src/base/shared-table.ts'
 import type { InjectorConfig } from '../config.ts'
 
 /** What one Pod's annotations say, checked, over the mesh's defaults. */
@@ -14,6 +15,8 @@ export interface PodSettings {
   readonly logLevel: string
   readonly drainTimeout: string
   readonly drainDelaySeconds: number
+  /** Threads of the sidecar that take traffic. */
+  readonly workers: number
   /** Somebody knows what the Pod's own init container does with NET_ADMIN. */
   readonly allowNetAdmin: boolean
   readonly resources: {
@@ -91,6 +94,7 @@ export function readSettings(annotations: Readonly<Record<string, string>>, defa
       'seconds such as 5s',
       (value) => Number.parseInt(value, 10),
     ),
+    workers: choose('workers', isWorkers, `a whole number from 1 to ${threadsMax}`, Number),
     cpu: amount(requests, 'cpu'),
     memory: amount(requests, 'memory'),
     cpuLimit: amount(limits, 'cpu'),
@@ -125,6 +129,7 @@ export function readSettings(annotations: Readonly<Record<string, string>>, defa
     logLevel: defaults.logLevel,
     drainTimeout: defaults.drainTimeout,
     drainDelaySeconds: Number.parseInt(defaults.drainDelay, 10),
+    workers: 1,
     allowNetAdmin: false,
     ...said,
     resources: { requests, limits },
@@ -142,6 +147,10 @@ function strings(quantities: Readonly<Record<string, string | undefined>> | unde
   return Object.fromEntries(
     Object.entries(quantities ?? {}).filter((entry): entry is [string, string] => entry[1] !== undefined),
   )
+}
+
+function isWorkers(text: string): boolean {
+  return /^[1-9]\d?$/.test(text) && Number(text) <= threadsMax
 }
 
 function isPortOrAll(text: string): boolean {

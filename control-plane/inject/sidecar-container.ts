@@ -54,6 +54,7 @@ export function proxyContainer({ settings, template, probes }: ProxyParts): Cont
     },
   ]
   if (Object.keys(probes).length > 0) env.push({ name: 'OUTRIGGER_APP_PROBES', value: JSON.stringify(probes) })
+  if (settings.workers > 1) env.push({ name: 'OUTRIGGER_WORKERS', value: String(settings.workers) })
   const heap = heapMegabytes(settings.resources.limits['memory'])
   if (heap !== undefined) env.push({ name: 'OUTRIGGER_NODE_FLAGS', value: `--max-old-space-size=${heap}` })
   return {

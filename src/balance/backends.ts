@@ -7,16 +7,21 @@ import type {
 import type { Clock } from '../base/clock.ts'
 import { MeshError, type PolicyRef } from '../base/errors.ts'
 import type { Exchange } from '../base/exchange.ts'
-import { RetryBudget } from '../policy/retry-budget.ts'
+import type { SharedTable } from '../base/shared-table.ts'
+import { OwnRetryBudget, type RetryBudget } from '../policy/retry-budget.ts'
+import { SharedRetryBudget } from '../policy/shared-limits.ts'
 import { Breaker, type BreakerSnapshot, type Transition } from './breaker.ts'
-import { type Endpoint, EndpointSet, untried, wasTried } from './endpoint-set.ts'
+import { type Endpoint, EndpointSet, type SharedHealth, untried, wasTried } from './endpoint-set.ts'
 import { type Ejection, OutlierDetector } from './outlier.ts'
 import { makePicker, type Picker } from './pickers.ts'
+import { breakerExists, SharedBreakerState, SharedEndpoint } from './shared-health.ts'
 
 export interface BackendRegistryOptions {
   readonly clock: Clock
   readonly onTransition: (transition: Transition) => void
   readonly onEjection: (ejection: Ejection) => void
+  /** What the threads of this sidecar share; without it all state is here. */
+  readonly shared?: SharedTable | undefined
 }
 
 /** What the admin API and the metrics show of one endpoint. */
@@ -135,6 +140,7 @@ class ServiceBackends {
         endpoint: '',
         onChange: () => {},
         onTransition: this.options.onTransition,
+        shared: this.sharedBreaker(''),
       })
     } else this.breaker.configure(wanted)
     for (const backend of this.#ports.values()) backend.updatePolicy(policy)
@@ -148,6 +154,12 @@ class ServiceBackends {
   close(): void {
     this.update(undefined)
     this.updateEndpoints(undefined)
+    for (const backend of this.#ports.values()) backend.close()
+  }
+
+  sharedBreaker(scope: string): SharedBreakerState | undefined {
+    const { shared } = this.options
+    return shared === undefined ? undefined : new SharedBreakerState(shared, `${this.name} ${scope}`)
   }
 
   snapshot(): ServiceSnapshot {
@@ -173,7 +185,7 @@ export class Backend {
   constructor(service: ServiceBackends, port: number) {
     this.#service = service
     this.port = port
-    this.endpoints = new EndpointSet(port)
+    this.endpoints = new EndpointSet(port, this.#sharedHealth())
     this.#picker = makePicker(undefined, service.options.clock)
   }
 
@@ -206,6 +218,7 @@ export class Backend {
       endpoint: endpoint.target.key,
       onChange: () => this.endpoints.changed(),
       onTransition: this.#service.options.onTransition,
+      shared: this.#service.sharedBreaker(this.#scopeOf(endpoint)),
     })
     return endpoint.breaker
   }
@@ -214,7 +227,11 @@ export class Backend {
   budget(intervalMs: number): RetryBudget {
     let budget = this.#budgets.get(intervalMs)
     if (budget === undefined) {
-      budget = new RetryBudget(intervalMs, this.#service.options.clock.now())
+      const { shared, clock } = this.#service.options
+      budget =
+        shared === undefined
+          ? new OwnRetryBudget(intervalMs, clock.now())
+          : new SharedRetryBudget(shared, `${this.name} ${this.port}`, intervalMs)
       this.#budgets.set(intervalMs, budget)
     }
     return budget
@@ -262,11 +279,15 @@ export class Backend {
       const { clock, onEjection } = this.#service.options
       this.outlier = new OutlierDetector(policy.outlierDetection, this.name, this.endpoints, clock, onEjection)
     }
-    this.endpoints.changed()
+    this.endpoints.refresh()
   }
 
   updateEndpoints(set: EndpointSetMessage | undefined): void {
-    for (const gone of this.endpoints.update(set)) gone.breaker?.close()
+    for (const gone of this.endpoints.update(set)) gone.close()
+  }
+
+  close(): void {
+    for (const budget of this.#budgets.values()) if (budget instanceof SharedRetryBudget) budget.close()
   }
 
   snapshot(): BackendSnapshot {
@@ -284,6 +305,31 @@ export class Backend {
       })),
       budgets: [...this.#budgets].map(([intervalMs, { requests, retries }]) => ({ intervalMs, requests, retries })),
     }
+  }
+
+  #sharedHealth(): SharedHealth | undefined {
+    const { shared } = this.#service.options
+    if (shared === undefined) return undefined
+    return {
+      get epoch() {
+        return shared.epoch
+      },
+      make: (target) => new SharedEndpoint(target, shared, `${this.name} ${this.port}`),
+      hear: (endpoint) => {
+        // Another thread has met it and this one has not: its breaker may reject.
+        if (endpoint.breaker !== undefined) endpoint.breaker.follow()
+        else if (
+          this.#service.endpointBreaker !== undefined &&
+          breakerExists(shared, `${this.name} ${this.#scopeOf(endpoint)}`)
+        )
+          this.breakerOf(endpoint)
+        this.outlier?.follow(endpoint)
+      },
+    }
+  }
+
+  #scopeOf(endpoint: Endpoint): string {
+    return `${this.port} ${endpoint.target.key}`
   }
 
   #pinned(exchange: Exchange): Endpoint | undefined {

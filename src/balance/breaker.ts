@@ -1,7 +1,8 @@
 import { EventEmitter } from 'node:events'
-import CircuitBreaker from 'opossum'
+import CircuitBreaker, { type Status, type StatusOptions } from 'opossum'
 import type { CircuitBreaker as BreakerPolicy } from '../api/gen/outrigger_pb.ts'
 import type { Clock, Timer } from '../base/clock.ts'
+import { SharedBreakerState, windowSlots } from './shared-health.ts'
 
 /** `open` rejects, `half-open` lets one probe through (opossum's words). */
 export type BreakerState = 'closed' | 'open' | 'half-open'
@@ -28,6 +29,8 @@ export interface BreakerOwner {
   /** The breaker began or ceased to accept requests. */
   readonly onChange: () => void
   readonly onTransition: (transition: Transition) => void
+  /** Where state, window and probe are those of all threads of this sidecar. */
+  readonly shared?: SharedBreakerState | undefined
 }
 
 /** What the admin API shows of a breaker. */
@@ -52,6 +55,9 @@ export type Admission = 'counted' | 'probe' | 'uncounted' | 'rejected'
  * and five allocations, and a success cannot change anything there. Time is the clock's: the window is rotated when
  * it is looked at, and the reset timeout is our timer, so that no opossum timer runs. Half-open is a circuit of
  * its own, made in that state: requests that began before cannot decide about the probe.
+ *
+ * Between threads the window is one (opossum is given its sums), and a change of state holds in all of them: the thread
+ * whose decision it was reports it, the others take it over before their next decision.
  */
 export class Breaker {
   readonly #owner: BreakerOwner
@@ -67,17 +73,41 @@ export class Breaker {
   #openedAt = 0
   #rejected = 0
   #outdated = false
+  /** Of the shared state, as far as it was followed. */
+  #version = 0
 
   constructor(policy: BreakerPolicy, owner: BreakerOwner) {
     this.#policy = policy
     this.#owner = owner
     this.#bucketMs = windowOf(policy) / buckets
-    this.#rotateAt = owner.clock.now() + this.#bucketMs
+    // A shared window knows of itself how old it is.
+    this.#rotateAt = owner.shared === undefined ? owner.clock.now() + this.#bucketMs : Number.POSITIVE_INFINITY
     this.#circuit = this.#make('closed')
+    this.follow()
   }
 
   get state(): BreakerState {
     return this.#state
+  }
+
+  /** Takes over what another thread has decided. */
+  follow(): void {
+    const version = this.#owner.shared?.version ?? 0
+    if (version === this.#version) return
+    this.#version = version
+    this.#resetTimer?.cancel()
+    this.#state = SharedBreakerState.stateOf(version)
+    this.#cause = followed
+    this.#probe = undefined
+    this.#replace(this.#state)
+    if (this.#state === 'open') {
+      const { clock, shared } = this.#owner
+      const openForMs = Math.max(0, clock.now() - shared!.openedAt)
+      this.#openedAt = clock.wall() - openForMs
+      // The thread that opened it comes first, unless it is gone.
+      this.#resetAfter(Math.max(0, resetOf(this.#policy) - openForMs) + followMs)
+    }
+    this.#owner.onChange()
   }
 
   get shadow(): boolean {
@@ -86,13 +116,16 @@ export class Breaker {
 
   /** It would reject a request now (never true in Shadow). */
   get rejecting(): boolean {
-    return this.#state !== 'closed' && !this.#policy.shadow && !this.#circuit.pendingClose
+    this.follow()
+    if (this.#state === 'closed' || this.#policy.shadow) return false
+    return !this.#circuit.pendingClose || this.#owner.shared?.probeTaken(this.#version) === true
   }
 
   /** Asks for one request. Its outcome must follow by `succeeded`, `failed` or `ended`, unless rejected. */
   admit(): Admission {
+    this.follow()
     if (this.#state === 'closed') return 'counted'
-    if (this.#circuit.pendingClose) {
+    if (this.#circuit.pendingClose && this.#owner.shared?.takeProbe(this.#version) !== false) {
       const probe = Promise.withResolvers<void>()
       this.#probe = probe
       // opossum tells the outcome by events; the promise of fire only repeats it.
@@ -138,6 +171,7 @@ export class Breaker {
     if (admission !== 'probe' || this.#probe === undefined) return
     this.#probe = undefined
     this.#replace('half-open')
+    this.#owner.shared?.freeProbe(this.#version)
     this.#owner.onChange()
   }
 
@@ -162,9 +196,11 @@ export class Breaker {
   close(): void {
     this.#resetTimer?.cancel()
     this.#circuit.shutdown()
+    this.#owner.shared?.close()
   }
 
   snapshot(): BreakerSnapshot {
+    this.follow()
     const now = this.#owner.clock.now()
     if (now >= this.#rotateAt) this.#rotate(now)
     const { fires, failures } = this.#circuit.stats
@@ -195,12 +231,28 @@ export class Breaker {
       volumeThreshold: Math.max(1, this.#policy.volumeThreshold),
       // Never fires: the reset timeout is the clock's. The longest that setTimeout takes.
       resetTimeout: 2 ** 31 - 1,
-      status: CircuitBreaker.newStatus(stats === undefined ? window : { ...window, stats }),
+      status: this.#status(stats === undefined ? window : { ...window, stats }),
       ...(state === 'closed' ? {} : { state: { enabled: true, closed: false, halfOpen: state === 'half-open' } }),
     })
     circuit.on('open', () => this.#opened())
     circuit.on('close', () => this.#closed())
     return circuit
+  }
+
+  /** opossum asks its status for sums and tells it what happened: a shared window answers and takes it in its place. */
+  #status(options: StatusOptions): Status {
+    const status = CircuitBreaker.newStatus(options)
+    const { shared, clock } = this.#owner
+    if (shared === undefined) return status
+    const sum = (which: 0 | 1): number => shared.window.sum(which, clock.now(), this.#bucketMs)
+    Object.defineProperty(status, 'stats', {
+      get: () => ({ fires: sum(0), failures: sum(1), successes: 0, rejects: 0 }),
+    })
+    status.increment = (property) => {
+      if (property === 'fires' || property === 'failures')
+        shared.window.add(property === 'fires' ? 0 : 1, clock.now(), this.#bucketMs)
+    }
+    return status
   }
 
   #closed(): void {
@@ -214,7 +266,7 @@ export class Breaker {
     const { fires, failures } = this.#circuit.stats
     this.#circuit.shutdown()
     this.#rotation = new EventEmitter()
-    this.#rotateAt = this.#owner.clock.now() + this.#bucketMs
+    if (this.#owner.shared === undefined) this.#rotateAt = this.#owner.clock.now() + this.#bucketMs
     this.#circuit = this.#make(state, state === 'half-open' ? undefined : { fires, failures })
   }
 
@@ -225,16 +277,29 @@ export class Breaker {
         ? this.#cause
         : `${failures} of ${fires} requests failed within ${windowOf(this.#policy)} ms, the last: ${this.#cause}`
     this.#openedAt = this.#owner.clock.wall()
-    const resetMs = resetOf(this.#policy)
-    this.#resetTimer?.cancel()
-    this.#resetTimer = this.#owner.clock.after(resetMs, () => {
-      this.#replace('half-open')
-      this.#enter('half-open', `${resetMs} ms have passed`)
-    })
+    this.#resetAfter(resetOf(this.#policy))
     this.#enter('open', cause)
   }
 
+  #resetAfter(ms: number): void {
+    this.#resetTimer?.cancel()
+    this.#resetTimer = this.#owner.clock.after(ms, () => {
+      this.#replace('half-open')
+      this.#enter('half-open', `${resetOf(this.#policy)} ms have passed`)
+    })
+  }
+
   #enter(to: BreakerState, cause: string): void {
+    const { shared } = this.#owner
+    if (shared !== undefined) {
+      // Too late: another thread has decided, and has told.
+      const version = shared.move(this.#version, to, this.#owner.clock.now())
+      if (version === undefined) {
+        this.follow()
+        return
+      }
+      this.#version = version
+    }
     const from = this.#state
     this.#state = to
     this.#cause = cause
@@ -257,7 +322,13 @@ export class Breaker {
   }
 }
 
-const buckets = 10
+const buckets = windowSlots
+
+/** Cause of a change that another thread decided; that one knows more. */
+export const followed = 'another thread decided'
+
+/** How much later than the thread that opened it another one makes a breaker half-open. */
+const followMs = 50
 
 /** A failure that has happened already, or the probe that is under way. */
 type Outcome = 'failed' | Promise<void>

@@ -11,17 +11,62 @@ export class Endpoint {
   /** Peak-sensitive moving average of the time to the response head; 0 = not known. */
   latencyMs = 0
   latencyAt = 0
-  consecutive5xx = 0
-  /** Outlier ejection: clock milliseconds; 0 = not ejected. */
-  ejectedUntil = 0
-  timesEjected = 0
-  /** When the last ejection ended, clock milliseconds. */
-  returnedAt = 0
   /** Made on the first try where the policy has an endpoint breaker. */
   breaker: Breaker | undefined = undefined
+  #failuresInRow = 0
+  #ejectedUntil = 0
+  #timesEjected = 0
+  #returnedAt = 0
 
   constructor(target: EndpointTarget) {
     this.target = target
+  }
+
+  /** One more failure in a row; how many these are now. */
+  countFailure(): number {
+    return ++this.#failuresInRow
+  }
+
+  forgetFailures(): void {
+    this.#failuresInRow = 0
+  }
+
+  get failuresInRow(): number {
+    return this.#failuresInRow
+  }
+
+  /** Outlier ejection: clock milliseconds; 0 = not ejected. */
+  get ejectedUntil(): number {
+    return this.#ejectedUntil
+  }
+
+  get timesEjected(): number {
+    return this.#timesEjected
+  }
+
+  /** When the last ejection ended, clock milliseconds. */
+  get returnedAt(): number {
+    return this.#returnedAt
+  }
+
+  /** False: it is ejected already. */
+  eject(until: number, times: number): boolean {
+    this.#ejectedUntil = until
+    this.#timesEjected = times
+    return true
+  }
+
+  /** False: it is back already. */
+  return(now: number): boolean {
+    this.#ejectedUntil = 0
+    this.#returnedAt = now
+    this.#failuresInRow = 0
+    return true
+  }
+
+  /** It left. */
+  close(): void {
+    this.breaker?.close()
   }
 
   /** Takes one time to a response head into the average (Finagle's peak EWMA: up at once, down over seconds). */
@@ -35,6 +80,15 @@ export class Endpoint {
   }
 }
 
+/** Where endpoints have their health if other threads of this sidecar have a part in it. */
+export interface SharedHealth {
+  /** Changes when any thread has learnt something. */
+  readonly epoch: number
+  make(target: EndpointTarget): Endpoint
+  /** Something may be different about it: follow. */
+  hear(endpoint: Endpoint): void
+}
+
 /** The endpoints of one Service port. Health survives updates, keyed by address and port. */
 export class EndpointSet {
   /** Ready ones, in the order of the message. */
@@ -43,10 +97,13 @@ export class EndpointSet {
   total = 0
   readonly #port: number
   readonly #byKey = new Map<string, Endpoint>()
+  readonly #shared: SharedHealth | undefined
   #usable: readonly Endpoint[] | undefined = []
+  #epoch = 0
 
-  constructor(port: number) {
+  constructor(port: number, shared?: SharedHealth) {
     this.#port = port
+    this.#shared = shared
   }
 
   /** Takes over a new set; returns the endpoints that left. */
@@ -61,7 +118,7 @@ export class EndpointSet {
       kept.add(target.key)
       let endpoint = this.#byKey.get(target.key)
       if (endpoint === undefined) {
-        endpoint = new Endpoint(target)
+        endpoint = this.#shared === undefined ? new Endpoint(target) : this.#shared.make(target)
         this.#byKey.set(target.key, endpoint)
       } else endpoint.target = target
       if (message.ready) ready.push(endpoint)
@@ -73,7 +130,7 @@ export class EndpointSet {
       gone.push(endpoint)
     }
     this.ready = ready
-    this.changed()
+    this.refresh()
     return gone
   }
 
@@ -92,12 +149,19 @@ export class EndpointSet {
     this.#usable = undefined
   }
 
+  /** As `changed`, and what other threads know is asked for anew. */
+  refresh(): void {
+    this.#epoch = Number.NaN
+    this.changed()
+  }
+
   /**
    * Whom to choose from: ready, not ejected, breaker not rejecting. If all are ejected all are used (Envoy's panic
    * mode: a wrong judgement must not cost the whole service); if every breaker rejects, their refusal is the answer.
    * The same array until something changes, so that a picker may keep a table for it.
    */
   usable(): readonly Endpoint[] {
+    if (this.#shared !== undefined) this.#hear(this.#shared)
     if (this.#usable === undefined) {
       const present = this.ready.filter((endpoint) => endpoint.ejectedUntil === 0)
       const judged = present.length === 0 ? this.ready : present
@@ -105,6 +169,15 @@ export class EndpointSet {
       this.#usable = accepting.length === 0 ? judged : accepting
     }
     return this.#usable
+  }
+
+  /** What another thread has learnt holds here from the next choice on. */
+  #hear(shared: SharedHealth): void {
+    const { epoch } = shared
+    if (epoch === this.#epoch) return
+    this.#epoch = epoch
+    this.changed()
+    for (const endpoint of this.#byKey.values()) shared.hear(endpoint)
   }
 }
 

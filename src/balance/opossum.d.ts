@@ -9,12 +9,12 @@ declare module 'opossum' {
     readonly rejects: number
   }
 
-  interface Status {
+  export interface Status {
     readonly stats: Stats
-    increment(property: 'fires' | 'rejects'): void
+    increment(property: 'fires' | 'failures' | 'successes' | 'rejects'): void
   }
 
-  interface StatusOptions {
+  export interface StatusOptions {
     rollingCountTimeout: number
     rollingCountBuckets: number
     rollingPercentilesEnabled: boolean

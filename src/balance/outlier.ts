@@ -18,6 +18,9 @@ export interface Ejection {
   readonly shadow: boolean
 }
 
+/** Who ejected an endpoint lets it back; another thread does it this much later, should that one be gone. */
+const followMs = 100
+
 /**
  * Envoy's outlier detection by consecutive 5xx: so many in a row eject an endpoint for the base time, multiplied by
  * how often it was ejected lately, as long as no more than the given share is out.
@@ -28,6 +31,7 @@ export class OutlierDetector {
   readonly #clock: Clock
   readonly #endpoints: EndpointSet
   readonly #onEjection: (ejection: Ejection) => void
+  readonly #followed = new Set<Endpoint>()
 
   constructor(
     policy: OutlierDetection,
@@ -46,13 +50,26 @@ export class OutlierDetector {
   /** Counts one outcome of a try that reached the endpoint. */
   record(endpoint: Endpoint, failed: boolean, now: number): void {
     if (!failed) {
-      endpoint.consecutive5xx = 0
+      endpoint.forgetFailures()
       return
     }
-    endpoint.consecutive5xx++
-    if (endpoint.consecutive5xx < (this.policy.consecutive5xx || 5) || endpoint.ejectedUntil !== 0) return
+    const failures = endpoint.countFailure()
+    if (failures < (this.policy.consecutive5xx || 5) || endpoint.ejectedUntil !== 0) return
     if (!this.#mayEject()) return
-    this.#eject(endpoint, now)
+    this.#eject(endpoint, failures, now)
+  }
+
+  /** Another thread has ejected it, and may die before it lets it back. */
+  follow(endpoint: Endpoint): void {
+    const until = endpoint.ejectedUntil
+    if (until === 0 || this.#followed.has(endpoint)) return
+    this.#followed.add(endpoint)
+    this.#clock.after(until - this.#clock.now() + followMs, () => {
+      this.#followed.delete(endpoint)
+      if (this.#endpoints.get(endpoint.target.key) !== endpoint) return
+      if (endpoint.ejectedUntil !== 0 && endpoint.ejectedUntil <= this.#clock.now()) this.#return(endpoint)
+      else this.follow(endpoint)
+    })
   }
 
   /** The first may always go if another stays, or a share of 10 % would protect nobody in a small set. */
@@ -64,17 +81,15 @@ export class OutlierDetector {
     return (ejected + 1) * 100 <= share * ready.length || (ejected === 0 && ready.length > 1)
   }
 
-  #eject(endpoint: Endpoint, now: number): void {
-    const failures = endpoint.consecutive5xx
-    endpoint.consecutive5xx = 0
+  #eject(endpoint: Endpoint, failures: number, now: number): void {
+    endpoint.forgetFailures()
     // A quiet interval since the return forgives one ejection.
     const forgiven = Math.floor((now - endpoint.returnedAt) / (this.policy.intervalMs || 10_000))
     const times = Math.max(0, endpoint.timesEjected - forgiven) + 1
     const durationMs = (this.policy.baseEjectionMs || 30_000) * times
     const cause = `${failures} failures in a row`
     if (!this.policy.shadow) {
-      endpoint.timesEjected = times
-      endpoint.ejectedUntil = now + durationMs
+      if (!endpoint.eject(now + durationMs, times)) return
       this.#endpoints.changed()
       this.#clock.after(durationMs, () => this.#return(endpoint))
     }
@@ -82,9 +97,7 @@ export class OutlierDetector {
   }
 
   #return(endpoint: Endpoint): void {
-    endpoint.ejectedUntil = 0
-    endpoint.returnedAt = this.#clock.now()
-    endpoint.consecutive5xx = 0
+    if (!endpoint.return(this.#clock.now())) return
     this.#endpoints.changed()
     this.#tell(endpoint, false, 0, 'ejection time is over')
   }

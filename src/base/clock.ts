@@ -77,6 +77,17 @@ export const systemClock: Clock = {
   random: () => Math.random(),
 }
 
+/** Milliseconds between the machine's monotonic clock and this thread's `now`. */
+export function clockOrigin(): number {
+  return Number(process.hrtime.bigint()) / 1e6 - performance.now()
+}
+
+/** The clock of a thread on the time of the process that started it, whose `clockOrigin()` was `origin`. */
+export function threadClock(origin: number): Clock {
+  const offset = clockOrigin() - origin
+  return { ...systemClock, now: () => performance.now() + offset }
+}
+
 /** Resolves after `ms`. */
 export function sleep(clock: Clock, ms: number): Promise<void> {
   return new Promise((resolve) => void clock.after(ms, resolve))

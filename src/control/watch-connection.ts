@@ -8,6 +8,7 @@ import {
   HelloSchema,
   NackSchema,
   PongSchema,
+  type Rejection,
   ReportSchema,
   type ServerMessage,
   SubscribeSchema,
@@ -28,6 +29,8 @@ export interface WatchConnectionOptions {
   readonly workload: string
   readonly program: string
   readonly store: PolicyStore
+  /** What is acknowledged is in force: resolves when it is; undefined: it is already. */
+  readonly whenInForce?: (() => Promise<void> | undefined) | undefined
   /** The first snapshot is in force: this connection can take over. Called once at most. */
   readonly onSynced: (connection: WatchConnection) => void
   /** The other end has not answered for a second or so, or answers again. */
@@ -139,9 +142,16 @@ export class WatchConnection {
 
   #apply(delta: Delta): void {
     const { nonce } = delta
-    const rejections = this.#options.store.apply(delta)
+    const { store, whenInForce } = this.#options
+    const rejections = store.apply(delta)
+    const inForce = whenInForce?.()
+    if (inForce === undefined) this.#acknowledge(nonce, rejections)
+    else void inForce.then(() => this.#acknowledge(nonce, rejections))
+  }
+
+  #acknowledge(nonce: Delta['nonce'], rejections: readonly Rejection[]): void {
     if (rejections.length === 0) this.#send({ case: 'ack', value: create(AckSchema, { nonce }) })
-    else this.#send({ case: 'nack', value: create(NackSchema, { nonce, rejections }) })
+    else this.#send({ case: 'nack', value: create(NackSchema, { nonce, rejections: [...rejections] }) })
     if (this.synced) this.#reportLater()
   }
 

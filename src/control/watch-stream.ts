@@ -22,6 +22,8 @@ export interface WatchStreamOptions {
   /** The stream runs on mTLS with these, or not at all. */
   readonly credentials: Live<Credentials | undefined>
   readonly store: PolicyStore
+  /** Resolves when all policy that the store has accepted is in force; undefined: it is. */
+  readonly whenInForce?: () => Promise<void> | undefined
   /** Called before a stream that ended is opened again. */
   readonly onRetry?: () => void
 }
@@ -165,7 +167,7 @@ export class WatchStream implements Disposable {
   }
 
   #connect(credentials: Credentials): WatchConnection {
-    const { clock, controlPlane, namespace, workload, program, store } = this.#options
+    const { clock, controlPlane, namespace, workload, program, store, whenInForce } = this.#options
     this.#certificate = credentials.certificateChainPem
     return new WatchConnection({
       clock,
@@ -175,6 +177,7 @@ export class WatchStream implements Disposable {
       workload,
       program,
       store,
+      whenInForce,
       openTimeoutMs: Math.min(openTimeoutMs.max, openTimeoutMs.first * 2 ** Math.min(this.#failures, 10)),
       onPulse: (each, alive) => this.#pulse(each, alive),
       onSynced: (connection) => this.#synced(connection),

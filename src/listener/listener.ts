@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import type { Clock } from '../base/clock.ts'
+import type { SharedCount } from '../base/shared-table.ts'
 import { reset } from '../tcp/reset.ts'
 
 export interface ListenerOptions {
@@ -15,6 +16,8 @@ export interface ListenerOptions {
   readonly onConnection: (socket: Socket) => void
   /** Open at once; one more is reset and counted. Default `connectionsMaxDefault()`. */
   readonly connectionsMax?: number | undefined
+  /** Other threads listen on the same port (SO_REUSEPORT), and `connectionsMax` is of all of them together. */
+  readonly shared?: SharedCount | undefined
 }
 
 /** A bound address that accepts, and knows what it accepted until that is closed. */
@@ -51,7 +54,8 @@ export class Listener {
         reject(new Error(bindProblem(name, host, port, error), { cause: error }))
       }
       this.#server.once('error', onError)
-      this.#server.listen({ host, port, backlog: 1_024, ipv6Only: true }, () => {
+      const reusePort = this.#options.shared !== undefined
+      this.#server.listen({ host, port, backlog: 1_024, ipv6Only: true, reusePort }, () => {
         this.#server.off('error', onError)
         this.#server.on('error', this.#onAcceptError)
         const bound = this.#server.address() as AddressInfo
@@ -87,7 +91,8 @@ export class Listener {
   readonly #onConnection = (socket: Socket): void => {
     // Stays for good: an error between two owners of the socket must not end the process.
     socket.on('error', ignoreError)
-    if (this.#open.size >= this.#connectionsMax) {
+    const { shared } = this.#options
+    if (!(shared?.tryAdd(this.#connectionsMax) ?? this.#open.size < this.#connectionsMax)) {
       this.refused++
       reset(socket)
       return
@@ -100,6 +105,7 @@ export class Listener {
 
   #onClose(socket: Socket): void {
     this.#open.delete(socket)
+    this.#options.shared?.subtract()
     if (this.#open.size === 0) this.#onEmpty?.()
   }
 

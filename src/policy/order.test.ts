@@ -18,7 +18,7 @@ import { noBody } from '../base/body.ts'
 import { MeshError } from '../base/errors.ts'
 import { type Attempt, type Exchange, Response } from '../base/exchange.ts'
 import type { EndpointTarget } from '../upstream/endpoint.ts'
-import { InFlight, inFlight } from './in-flight.ts'
+import { inFlight, OwnInFlight } from './in-flight.ts'
 import { inboundStack, outboundService } from './order.ts'
 
 type Rule = MessageInitShape<typeof RuleSchema>
@@ -308,7 +308,7 @@ describe('tries', () => {
     assert.equal(inFlightNow(), 0)
     assert.equal(request.attempts[0]!.error, broken)
     const endpoint = backends.backend('shop/orders', 80).endpoints.get(request.attempts[0]!.endpoint)!
-    assert.equal(endpoint.consecutive5xx, 1)
+    assert.equal(endpoint.failuresInRow, 1)
   })
 
   test('a cancelled exchange is not sent', async () => {
@@ -347,7 +347,7 @@ test('an invalid mirror is ignored', async () => {
 
 describe('in-flight limit', () => {
   test('refuses above it, counts until the body has ended', async () => {
-    const limit = new InFlight(1)
+    const limit = new OwnInFlight(1)
     const open = new Response(200, '', [], noBody)
     const service = inFlight(limit)(() => Promise.resolve(open))
     await service(exchange())
@@ -359,7 +359,7 @@ describe('in-flight limit', () => {
   })
 
   test('a failure counts down once', async () => {
-    const limit = new InFlight(1)
+    const limit = new OwnInFlight(1)
     const service = inFlight(limit)(() => Promise.reject(new Error('x')))
     await assert.rejects(service(exchange()), /x/)
     await assert.rejects(service(exchange()), /x/)

@@ -48,6 +48,7 @@ export const metricList = {
     help: 'Circuit breakers: 0 closed, 1 half-open, 2 open (rejecting). No endpoint: the breaker of the service.',
     labels: ['service', 'endpoint'],
     seriesMax: 300,
+    once: true,
   },
   circuitTransitions: {
     name: 'outrigger_circuit_transitions_total',
@@ -62,6 +63,7 @@ export const metricList = {
     help: 'Endpoints that outlier detection keeps out of load balancing now.',
     labels: ['service'],
     seriesMax: 100,
+    once: true,
   },
   faults: {
     name: 'outrigger_faults_injected_total',
@@ -106,10 +108,17 @@ export const metricList = {
     labels: ['action'],
     seriesMax: 10,
   },
-  inFlight: gauge('outrigger_requests_in_flight', 'Requests that run now, both directions.'),
+  inFlight: {
+    name: 'outrigger_requests_in_flight',
+    type: 'gauge',
+    help: 'Requests that run now, both directions.',
+    labels: [],
+    seriesMax: 1,
+  },
   spansExported: counter('outrigger_spans_exported_total', 'Spans that the collector took.'),
   spansDropped: counter('outrigger_spans_dropped_total', 'Spans that were lost: queue full or export failed.'),
   logDropped: counter('outrigger_access_log_dropped_total', 'Access log lines that were lost: stdout did not keep up.'),
+  workerRestarts: counter('outrigger_worker_restarts_total', 'Threads that died and were replaced (--workers).'),
   overflow: counter(
     'outrigger_metric_overflow_total',
     "Label sets that got no series of their own and count as 'other'.",
@@ -121,7 +130,7 @@ function tcp(what: string, help: string): MetricSpec {
 }
 
 function gauge(name: string, help: string): MetricSpec {
-  return { name, type: 'gauge', help, labels: [], seriesMax: 1 }
+  return { name, type: 'gauge', help, labels: [], seriesMax: 1, once: true }
 }
 
 function counter(name: string, help: string): MetricSpec {
@@ -172,6 +181,7 @@ export class Metrics {
   readonly tcpClosed = new Counters(metricList.tcpClosed)
   readonly tcpSent = new Counters(metricList.tcpSent)
   readonly tcpReceived = new Counters(metricList.tcpReceived)
+  readonly workerRestarts = new Counters(metricList.workerRestarts)
   readonly families: readonly Family[]
   readonly #faults = new Counters(metricList.faults)
   readonly #authorizations = new Counters(metricList.authorizations)
@@ -195,6 +205,7 @@ export class Metrics {
       this.tcpReceived,
       this.#refused,
       this.#unknown,
+      this.workerRestarts,
     ]
     const one = (spec: MetricSpec, read: () => number | undefined): Family =>
       new Readings(spec, () => {

@@ -6,6 +6,8 @@ export interface MetricSpec<Label extends string = string> {
   readonly labels: readonly Label[]
   /** Label sets past this many are counted under `other`. */
   readonly seriesMax: number
+  /** It is of the process; otherwise what the threads of a sidecar say adds up. */
+  readonly once?: true
 }
 
 export type Labels = Readonly<Record<string, string>>
@@ -24,6 +26,21 @@ export interface Sample {
 export interface Family {
   readonly spec: MetricSpec
   samples(): Sample[]
+  /** The same as numbers that can be added to another thread's. */
+  rows(): Row[]
+}
+
+/** One label set: its values in the order of `spec.labels`; one number, or a histogram's counts and then its sum. */
+export interface Row {
+  readonly values: readonly string[]
+  readonly numbers: readonly number[]
+}
+
+/** A family of sums. */
+export interface Sums extends Family {
+  /** All are 0; label sets stay. */
+  clear(): void
+  absorb(row: Row): void
 }
 
 /** Label values come from names in policy and from peers; none needs more. */
@@ -42,25 +59,33 @@ export class Slots {
   overflowed = 0
   readonly #byKey = new Map<string, number>()
   #overflow = -1
+  readonly #otherKey: string
 
   constructor(spec: MetricSpec) {
     this.spec = spec
+    this.#otherKey = spec.labels.map(() => 'other').join('\u0000')
   }
 
   /** Values in the order of `spec.labels`. */
   slot(values: readonly string[]): number {
     const key = values.join('\u0000')
+    // What overflowed in a thread shares the slot of what overflows here.
+    if (values.length > 0 && key === this.#otherKey) return this.#other()
     const known = this.#byKey.get(key)
     if (known !== undefined) return known
     // The last slot is the one that everything else shares.
     if (this.labels.length >= this.spec.seriesMax - 1) {
       this.overflowed++
-      if (this.#overflow === -1) this.#overflow = this.#add(this.spec.labels.map(() => 'other'))
-      return this.#overflow
+      return this.#other()
     }
     const slot = this.#add(values)
     this.#byKey.set(key, slot)
     return slot
+  }
+
+  #other(): number {
+    if (this.#overflow === -1) this.#overflow = this.#add(this.spec.labels.map(() => 'other'))
+    return this.#overflow
   }
 
   #add(values: readonly string[]): number {
@@ -76,7 +101,7 @@ function labelValue(value: string): string {
 }
 
 /** Counters of one name. */
-export class Counters implements Family {
+export class Counters implements Sums {
   readonly spec: MetricSpec
   readonly #slots: Slots
   #values = new Float64Array(16)
@@ -105,6 +130,18 @@ export class Counters implements Family {
     this.add(this.slot(values), amount)
   }
 
+  rows(): Row[] {
+    return this.#slots.labels.map((labels, slot) => ({ values: Object.values(labels), numbers: [this.#values[slot]!] }))
+  }
+
+  clear(): void {
+    this.#values.fill(0)
+  }
+
+  absorb({ values, numbers }: Row): void {
+    this.add(this.slot(values), numbers[0]!)
+  }
+
   samples(): Sample[] {
     const { name } = this.spec
     return this.#slots.labels.map((labels, slot) => ({
@@ -117,7 +154,7 @@ export class Counters implements Family {
 }
 
 /** Histograms of one name, with fixed bounds. Counts are doubles: a 32-bit bucket overflows in five days at 10,000/s. */
-export class Histograms implements Family {
+export class Histograms implements Sums {
   readonly spec: MetricSpec
   readonly bounds: readonly number[]
   readonly #slots: Slots
@@ -156,6 +193,24 @@ export class Histograms implements Family {
     this.#sums[slot]! += value
   }
 
+  rows(): Row[] {
+    return this.#slots.labels.map((labels, slot) => ({
+      values: Object.values(labels),
+      numbers: [...this.#counts.subarray(slot * this.#width, (slot + 1) * this.#width), this.#sums[slot]!],
+    }))
+  }
+
+  clear(): void {
+    this.#counts.fill(0)
+    this.#sums.fill(0)
+  }
+
+  absorb({ values, numbers }: Row): void {
+    const slot = this.slot(values)
+    for (let bucket = 0; bucket < this.#width; bucket++) this.#counts[slot * this.#width + bucket]! += numbers[bucket]!
+    this.#sums[slot]! += numbers[this.#width]!
+  }
+
   samples(): Sample[] {
     const samples: Sample[] = []
     const { name } = this.spec
@@ -180,6 +235,10 @@ export class Readings implements Family {
   constructor(spec: MetricSpec, read: () => Iterable<readonly [values: readonly string[], value: number]>) {
     this.spec = spec
     this.#read = read
+  }
+
+  rows(): Row[] {
+    return Array.from(this.#read(), ([values, value]) => ({ values, numbers: [value] }))
   }
 
   samples(): Sample[] {

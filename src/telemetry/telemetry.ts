@@ -7,6 +7,7 @@ import { AccessLog, type AccessLogFormat } from './access-log.ts'
 import { Exporter } from './exporter.ts'
 import { Exposition } from './exposition.ts'
 import { type ByteSink, LineWriter } from './line-writer.ts'
+import { type Counted, merged } from './merged.ts'
 import { Metrics } from './metrics.ts'
 import { resultOf } from './result.ts'
 import { readTracingSettings } from './settings.ts'
@@ -32,6 +33,8 @@ export interface TelemetryOptions {
   /** `cluster.local` unless the mesh says otherwise. */
   readonly clusterDomain?: string | undefined
   readonly env?: Readonly<Record<string, string | undefined>> | undefined
+  /** What threads have counted (`counted`): a scrape adds it. */
+  readonly others?: (() => Iterable<Counted>) | undefined
 }
 
 /** A circuit breaker changed; `endpoint` is '' for the breaker of the whole service. */
@@ -110,7 +113,9 @@ export class Telemetry {
     )
     this.#traffic = new TrafficBook(this.metrics, workload, () => this.#certificate?.spiffeId ?? '')
     this.#tcp = new TcpBook(this.metrics, this.#traffic)
-    this.#exposition = new Exposition(this.metrics.families)
+    const { others } = options
+    const { families } = this.metrics
+    this.#exposition = new Exposition(others === undefined ? families : families.map((one) => merged(one, others)))
   }
 
   /** Takes the message that is in force for this workload; undefined when no TelemetryPolicy applies. */
@@ -201,6 +206,13 @@ export class Telemetry {
 
   rejectedChanged(rejected: readonly RejectedResource[]): void {
     this.#rejected = rejected
+  }
+
+  /** What a thread has counted, for the process to add up. */
+  counted(): Counted {
+    return Object.fromEntries(
+      this.metrics.families.filter(({ spec }) => spec.once !== true).map((one) => [one.spec.name, one.rows()]),
+    )
   }
 
   /** Text for Prometheus. */

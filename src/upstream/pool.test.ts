@@ -11,7 +11,8 @@ import { http1Limits } from '../http1/limits.ts'
 import { responseRules } from '../http1/response-head.ts'
 import { readBuffer } from '../http1/writer.ts'
 import { type DialOptions, noAnswer } from './connect.ts'
-import { type Dialer, defaultPoolLimits, Pool, type PoolLimits } from './pool.ts'
+import { type Dialer, Pool } from './pool.ts'
+import { defaultPoolLimits, type PoolLimits } from './pool-limits.ts'
 
 /** A socket whose peer is the test. */
 class FakeSocket extends Duplex {

@@ -8,32 +8,11 @@ import type { FieldRules } from '../http1/fields.ts'
 import type { Http1Limits } from '../http1/limits.ts'
 import { readBuffer } from '../http1/writer.ts'
 import { type Connector, type Destination, noAnswer } from './connect.ts'
+import { defaultPoolLimits, type PoolLimits } from './pool-limits.ts'
+import type { PoolShare, PoolShares } from './pool-share.ts'
 
 /** What a pool needs of a Connector. */
 export type Dialer = Pick<Connector, 'dial'>
-
-/** Limits of one pool. Envoy: circuit_breakers.thresholds, max_requests_per_connection, idle_timeout. */
-export interface PoolLimits {
-  readonly connectionsMax: number
-  /** Requests that wait for a connection. */
-  readonly pendingRequestsMax: number
-  /** Requests under way, waiting ones included. */
-  readonly requestsMax: number
-  readonly requestsPerConnectionMax: number
-  readonly connectTimeoutMs: number
-  readonly idleTimeoutMs: number
-}
-
-export const defaultPoolLimits: PoolLimits = {
-  connectionsMax: 1_024,
-  pendingRequestsMax: 1_024,
-  requestsMax: Number.POSITIVE_INFINITY,
-  requestsPerConnectionMax: Number.POSITIVE_INFINITY,
-  // Envoy's default of a cluster; a machine that is busy with starting Pods takes seconds for a handshake.
-  connectTimeoutMs: 5_000,
-  // Below the 60 s that common servers keep an idle connection.
-  idleTimeoutMs: 55_000,
-}
 
 /**
  * A server ends a connection on which nothing was ever asked much sooner than one that it has answered on (a sidecar after
@@ -76,6 +55,8 @@ export class Pool implements ConnectionOwner {
   readonly #idle: ClientConnection[] = []
   readonly #all = new Set<ClientConnection>()
   readonly #waiting: Waiter[] = []
+  /** The part of other threads; undefined where there are none. */
+  readonly #share: PoolShare | undefined
   #dialling = 0
   #dialsMax = dialsAtFirst
   /** Clock time at which a connection was last made, or last brought a whole answer. */
@@ -93,6 +74,7 @@ export class Pool implements ConnectionOwner {
       readonly http1: Http1Limits
       readonly rules: FieldRules
       readonly localAddress?: string | undefined
+      readonly shares?: PoolShares | undefined
     },
   ) {
     this.#to = to
@@ -102,6 +84,8 @@ export class Pool implements ConnectionOwner {
     this.#rules = options.rules
     this.#localAddress = options.localAddress
     this.usedAt = options.clock.now()
+    const name = `${to.key} ${to.identity} ${options.localAddress ?? ''}`
+    this.#share = options.shares?.open(name, () => this.#chance())
   }
 
   /** `active`: connections with a request under way; `open` has those, the idle ones and none that is dialled. */
@@ -113,7 +97,7 @@ export class Pool implements ConnectionOwner {
   send(exchange: Exchange, lines: string): Promise<Response> {
     // Nothing may begin for a client that is gone, or past a deadline that will not fire again.
     if (exchange.cancelled !== undefined) return Promise.reject(unsent(exchange.cancelled))
-    if (this.#active + this.#waiting.length >= this.limits.requestsMax)
+    if ((this.#share?.requests ?? this.#active + this.#waiting.length) >= this.limits.requestsMax)
       return Promise.reject(this.#overflow('requestsMax', this.limits.requestsMax))
     const now = this.#clock.now()
     const idle = this.#takeIdle(now)
@@ -123,7 +107,7 @@ export class Pool implements ConnectionOwner {
     }
     this.usedAt = now
     if (this.#closed) return Promise.reject(this.#drained())
-    if (this.#waiting.length >= this.limits.pendingRequestsMax) {
+    if ((this.#share?.waiting ?? this.#waiting.length) >= this.limits.pendingRequestsMax) {
       return Promise.reject(this.#overflow('pendingRequestsMax', this.limits.pendingRequestsMax))
     }
     return this.#wait(exchange, lines)
@@ -180,12 +164,16 @@ export class Pool implements ConnectionOwner {
     return new Promise<Response>((resolve, reject) => {
       const stop = (reason: MeshError): void => {
         const at = this.#waiting.indexOf(waiter)
-        if (at !== -1) this.#waiting.splice(at, 1)
+        if (at !== -1) {
+          this.#waiting.splice(at, 1)
+          this.#waited()
+        }
         reject(unsent(reason))
       }
       const waiter: Waiter = { exchange, lines, resolve, reject, stop }
       exchange.waiting = stop
       this.#waiting.push(waiter)
+      this.#share?.waits()
       this.#dialForWaiting()
     })
   }
@@ -213,6 +201,7 @@ export class Pool implements ConnectionOwner {
       .then(
         (socket) => {
           this.#dialling--
+          if (this.#closed || early) this.#share?.give()
           // Who speaks before a request came answers what nobody asked.
           if (this.#closed || early) {
             socket.on('error', () => {})
@@ -230,6 +219,7 @@ export class Pool implements ConnectionOwner {
         },
         (error: unknown) => {
           this.#dialling--
+          this.#share?.give()
           this.#dialFailed(MeshError.from(error, 'UPSTREAM_CONNECT'))
         },
       )
@@ -249,7 +239,7 @@ export class Pool implements ConnectionOwner {
       }
     }
     do {
-      const waiter = this.#waiting.shift()
+      const waiter = this.#nextWaiter()
       if (waiter === undefined) return
       this.#refuse(waiter, error)
     } while (this.#all.size === 0 && this.#dialling === 0)
@@ -263,12 +253,17 @@ export class Pool implements ConnectionOwner {
 
   /** Gives a free connection to who waits longest, or keeps it. */
   #offer(connection: ClientConnection): void {
-    const waiter = this.#waiting.shift()
+    const now = this.#clock.now()
+    if (this.#share?.yields(this.#waiting.length > 0, now) === true) {
+      this.#forget(connection)
+      connection.socket.destroy()
+      return
+    }
+    const waiter = this.#nextWaiter()
     if (waiter !== undefined) {
       waiter.resolve(this.#sendOn(connection, waiter.exchange, waiter.lines))
       return
     }
-    const now = this.#clock.now()
     connection.idleSince = now
     connection.expiresAt = now + this.#idleMs(connection)
     this.#idle.push(connection)
@@ -286,7 +281,7 @@ export class Pool implements ConnectionOwner {
     this.#uncount(connection)
     this.#progressAt = this.#clock.now()
     if (this.#closed || connection.requests >= this.limits.requestsPerConnectionMax) {
-      this.#all.delete(connection)
+      this.#forget(connection)
       connection.socket.destroy()
       this.#dialForWaiting()
       return
@@ -300,7 +295,7 @@ export class Pool implements ConnectionOwner {
 
   closed(connection: ClientConnection): void {
     if (connection.busy || connection.requests > 0) this.usedAt = this.#clock.now()
-    if (!this.#all.delete(connection)) return
+    if (!this.#forget(connection)) return
     const at = this.#idle.indexOf(connection)
     if (at !== -1) this.#idle.splice(at, 1)
     this.#uncount(connection)
@@ -311,30 +306,69 @@ export class Pool implements ConnectionOwner {
     if (connection.counted) return
     connection.counted = true
     this.#active++
+    this.#share?.begun()
   }
 
   #uncount(connection: ClientConnection): void {
     if (!connection.counted) return
     connection.counted = false
     this.#active--
+    this.#share?.ended()
+  }
+
+  #forget(connection: ClientConnection): boolean {
+    if (!this.#all.delete(connection)) return false
+    this.#share?.give()
+    return true
+  }
+
+  #nextWaiter(): Waiter | undefined {
+    const waiter = this.#waiting.shift()
+    if (waiter !== undefined) this.#waited()
+    return waiter
+  }
+
+  #waited(): void {
+    const share = this.#share
+    if (share === undefined) return
+    share.waited()
+    if (this.#waiting.length === 0) share.sated()
+  }
+
+  /** Of another thread: a connection is free, or one is wanted. */
+  #chance(): void {
+    if (this.#waiting.length === 0 && this.#share?.wanted === true) this.#idle.shift()?.socket.destroy()
+    else this.#dialForWaiting()
   }
 
   #dialForWaiting(): void {
-    const free = this.limits.connectionsMax - this.#all.size
-    const most = Math.min(this.#waiting.length, this.#dialsMax, free)
-    while (!this.#closed && this.#dialling < most) this.#dial()
+    const most = Math.min(this.#waiting.length, this.#dialsMax)
+    while (!this.#closed && this.#dialling < most && this.#mayConnect()) this.#dial()
+  }
+
+  #mayConnect(): boolean {
+    const { connectionsMax } = this.limits
+    return this.#share?.take(connectionsMax) ?? this.#all.size + this.#dialling < connectionsMax
   }
 
   /** Called once a second. */
   checkTime(now: number): void {
     for (const connection of this.#all) connection.checkTime(now)
+    // Nobody tells of a connection that another thread took with it when it died.
+    if (this.#share !== undefined) this.#dialForWaiting()
+  }
+
+  /** No connection is left and none will be made. */
+  release(): void {
+    this.#share?.close()
   }
 
   /** Ends idle connections now and busy ones when they are done. */
   close(): void {
     this.#closed = true
     for (const connection of this.#idle.splice(0)) connection.socket.destroy()
-    for (const waiter of this.#waiting.splice(0)) this.#refuse(waiter, this.#drained())
+    for (let waiter = this.#nextWaiter(); waiter !== undefined; waiter = this.#nextWaiter())
+      this.#refuse(waiter, this.#drained())
   }
 
   #drained(): MeshError {

@@ -4,7 +4,9 @@ import type { Clock, Timer } from '../base/clock.ts'
 import { type Http1Limits, http1Limits } from '../http1/limits.ts'
 import { responseRules } from '../http1/response-head.ts'
 import type { Connector, Destination } from './connect.ts'
-import { defaultPoolLimits, Pool, type PoolLimits } from './pool.ts'
+import { Pool } from './pool.ts'
+import { defaultPoolLimits, type PoolLimits } from './pool-limits.ts'
+import type { PoolShares } from './pool-share.ts'
 
 /** A pool without connections is forgotten after this long. */
 const forgetAfterMs = 120_000
@@ -27,16 +29,23 @@ export class Pools {
   readonly #sweep: Timer
   #closed = false
   readonly #localAddress: ((to: Destination) => string | undefined) | undefined
+  readonly #shares: PoolShares | undefined
 
   constructor(
     connector: Connector,
     clock: Clock,
-    options: { readonly http1?: Http1Limits; readonly localAddress?: (to: Destination) => string | undefined } = {},
+    options: {
+      readonly http1?: Http1Limits
+      readonly localAddress?: (to: Destination) => string | undefined
+      /** Limits hold over all threads of this sidecar. */
+      readonly shares?: PoolShares | undefined
+    } = {},
   ) {
     this.#connector = connector
     this.#clock = clock
     this.#http1 = options.http1 ?? http1Limits
     this.#localAddress = options.localAddress
+    this.#shares = options.shares
     this.#sweep = clock.every(1_000, () => this.#checkTime())
   }
 
@@ -51,6 +60,7 @@ export class Pools {
         // A sidecar peer may name its reasons; an application may not speak in the mesh's name.
         rules: responseRules(this.#http1, { dropReserved: to.identity === '' }),
         localAddress: this.#localAddress?.(to),
+        shares: this.#shares,
       })
       // What comes after the end finds a pool that refuses, not one that nobody will ever close.
       if (this.#closed) pool.close()
@@ -94,7 +104,10 @@ export class Pools {
     for (const [key, pool] of this.#pools) {
       pool.checkTime(now)
       const { open, waiting } = pool.size
-      if (open === 0 && waiting === 0 && now - pool.usedAt > forgetAfterMs) this.#pools.delete(key)
+      if (open === 0 && waiting === 0 && now - pool.usedAt > forgetAfterMs) {
+        this.#pools.delete(key)
+        pool.release()
+      }
     }
   }
 }

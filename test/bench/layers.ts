@@ -18,7 +18,7 @@ import { systemClock } from '../../src/base/clock.ts'
 import { Exchange } from '../../src/base/exchange.ts'
 import type { Service } from '../../src/base/stack.ts'
 import { stack } from '../../src/base/stack.ts'
-import { InFlight, inFlight } from '../../src/policy/in-flight.ts'
+import { inFlight, OwnInFlight } from '../../src/policy/in-flight.ts'
 import { outboundService } from '../../src/policy/order.ts'
 import { rescue } from '../../src/policy/rescue.ts'
 import { normalizeTarget } from '../../src/route/path.ts'
@@ -55,7 +55,7 @@ function serviceWith(rule: Partial<Rule>, policy: BackendPolicy | undefined, sen
     backends,
     send: () => Promise.resolve(send()),
   })
-  const limit = new InFlight(10_000)
+  const limit = new OwnInFlight(10_000)
   return stack([rescue({ log: console, by: 'shop/web' }), inFlight(limit)], serve)
 }
 
