@@ -11,6 +11,7 @@ import type { Live } from './base/live.ts'
 import { type Service, stack } from './base/stack.ts'
 import { peek } from './detect/peek.ts'
 import { readProxyHeader } from './detect/read-proxy-header.ts'
+import { whoseTls } from './detect/whose-tls.ts'
 import { http1Limits } from './http1/limits.ts'
 import { type RequestRules, requestRules } from './http1/request-head.ts'
 import { Http1Server } from './http1/server.ts'
@@ -36,6 +37,8 @@ import type { Pools } from './upstream/pools.ts'
 
 /** A TLS handshake that takes longer is given up (Envoy transport_socket_connect_timeout 15 s). */
 const handshakeTimeoutMs = 10_000
+
+const sidecars = { is: 'sidecar' } as const
 
 /** A connection between its acceptance and the decision what it is. */
 interface Arrival {
@@ -163,10 +166,19 @@ export class Inbound {
     const timeoutMs = callerFirst ? handshakeTimeoutMs : options.detectTimeoutMs
     const seen = await peek(socket, { clock, timeoutMs })
     if (seen.is === 'gone') return
-    if (seen.protocol === 'tls' && mode !== MtlsMode.DISABLE && protocol !== Protocol.TLS) {
-      this.#arrivals.set(socket, arrival)
-      tls.emit('connection', socket)
-      return
+    let { head } = seen
+    if (seen.protocol === 'tls' && mode !== MtlsMode.DISABLE) {
+      // Where both are let in, the application may have TLS of its own, for those who come without a sidecar.
+      const mayBeApps = mode === MtlsMode.PERMISSIVE && protocol !== Protocol.HTTP1
+      const whose = mayBeApps ? await whoseTls(socket, seen.bytes, { clock, timeoutMs: handshakeTimeoutMs }) : sidecars
+      if (whose.is === 'gone') return
+      if (whose.is === 'late') throw new MeshError('REQUEST_TIMEOUT', 'a ClientHello did not come to its end')
+      if (whose.is === 'sidecar') {
+        this.#arrivals.set(socket, arrival)
+        tls.emit('connection', socket)
+        return
+      }
+      head = whose.head
     }
     if (mode === MtlsMode.STRICT) {
       const { mtlsRef: ref } = policy.message
@@ -177,7 +189,7 @@ export class Inbound {
     // On a declared port what is not HTTP/1.1 is a mistake or an attack; relaying it unread would pass all policy by.
     const http = protocol === Protocol.HTTP1 || (protocol === Protocol.UNSPECIFIED && seen.protocol === 'http1')
     if (http) this.#acceptHttp(socket, arrival, undefined)
-    else await this.#opaque(socket, arrival, undefined, seen.head)
+    else await this.#opaque(socket, arrival, undefined, head)
   }
 
   /** Without policy nobody can say who may come in, and without a certificate nothing can be checked: nothing passes. */

@@ -1,13 +1,15 @@
 /** The outbound path: what the application of this pod sends. Read `#serve` for the order in which a request meets it. */
-import { isIP, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { type Address, OutboundPolicy, Protocol } from './api/gen/outrigger_pb.ts'
+import { OutboundPolicy, Protocol } from './api/gen/outrigger_pb.ts'
 import type { BackendRegistry } from './balance/backends.ts'
 import { noBody } from './base/body.ts'
 import { MeshError } from './base/errors.ts'
 import { type Attempt, type Downstream, Exchange, Response } from './base/exchange.ts'
 import { type Service, stack } from './base/stack.ts'
-import type { Destinations, ServiceEntry } from './destinations.ts'
+import type { Destinations } from './destinations.ts'
+import { serverName } from './detect/client-hello.ts'
+import { firstBytes } from './detect/first-bytes.ts'
 import { peek } from './detect/peek.ts'
 import { http1Limits } from './http1/limits.ts'
 import { Http1Server } from './http1/server.ts'
@@ -16,9 +18,10 @@ import type { OriginalDestination } from './listener/original-destination.ts'
 import { inFlight } from './policy/in-flight.ts'
 import { rescue, responseTo } from './policy/rescue.ts'
 import { relayTcp } from './relay-tcp.ts'
-import { serviceOf } from './route/authority.ts'
 import { normalizeTarget } from './route/path.ts'
 import type { Runtime } from './runtime.ts'
+import { declaredProtocol, hasPort, type Resolve, type Target, Targets } from './targets.ts'
+import { refuseName } from './tcp/refuse-name.ts'
 import { reset } from './tcp/reset.ts'
 import { record, recordRefusal } from './telemetry/record.ts'
 import { attemptSpanId, traceHeaderLines } from './telemetry/trace-context.ts'
@@ -35,32 +38,12 @@ export interface OutboundParts {
   readonly ownPorts: () => Iterable<number>
 }
 
-/** Where a connection or request means to go. */
-type Target =
-  | { readonly is: 'service'; readonly entry: ServiceEntry; readonly port: number }
-  | { readonly is: 'endpoint'; readonly to: Destination; readonly service: string; readonly workload: string }
-  | { readonly is: 'unknown'; readonly host: string; readonly port: number }
-
-/** What an authority names, read once; `target` as it was last made. */
-interface Named {
-  /** "ns/name"; '' if it cannot be the name of a Service. */
-  readonly service: string
-  readonly port: number
-  target: (Target & { readonly is: 'service' }) | undefined
-}
-
-/** Authorities whose reading is kept. */
-const namedMax = 1_000
-
-/** Asked for every request: policy changes while a connection is kept. */
-type Resolve = () => Target | Promise<Target>
-
 export class Outbound {
   readonly http: Http1Server
   readonly #runtime: Runtime
   readonly #parts: OutboundParts
   readonly #outside: Outside
-  readonly #named = new Map<string, Named>()
+  readonly #targets: Targets
   /** Connections that are for one destination; their requests do not choose by authority (Gateway API mesh rule). */
   readonly #fixed = new WeakMap<Downstream, Resolve>()
 
@@ -68,7 +51,7 @@ export class Outbound {
     this.#runtime = runtime
     this.#parts = parts
     const { clock, telemetry, by } = runtime
-    runtime.mesh.subscribe(() => this.#named.clear())
+    this.#targets = new Targets(runtime, parts.destinations)
     this.#outside = new Outside({ clock, ownPorts: parts.ownPorts })
     const log = { error: (fields: object, message: string) => runtime.log.error(message, { ...fields }) }
     this.http = new Http1Server({
@@ -90,12 +73,17 @@ export class Outbound {
       // The application may not speak in the mesh's name.
       dropReserved: true,
       allowConnect: runtime.options.capture === 'explicit',
+      // Where nothing else says whom a connection is for, a TLS client's server name does.
+      passTls: (downstream) =>
+        runtime.options.capture !== 'explicit' || this.#fixed.has(downstream)
+          ? undefined
+          : (socket) => void this.#passTls(socket, downstream).catch((error: unknown) => this.#drop(socket, error)),
       splice: (exchange, client, head, response) =>
         relayTcp(runtime, 'outbound', exchange, client, response.tunnel!.socket, { a: head, b: response.tunnel!.head }),
     })
   }
 
-  /** Explicit capture: HTTP/1.1 that names its destination by authority, or CONNECT. */
+  /** Explicit capture: HTTP/1.1 that names its destination by authority, or CONNECT; or TLS, relayed by server name. */
   acceptExplicit(socket: Socket): void {
     this.http.accept(socket, downstreamOf(socket, false))
   }
@@ -106,7 +94,7 @@ export class Outbound {
   }
 
   async #acceptFor(socket: Socket, service: string): Promise<void> {
-    await this.#dispatch(socket, downstreamOf(socket, false), () => this.#byAuthority(service))
+    await this.#dispatch(socket, downstreamOf(socket, false), () => this.#targets.byAuthority(service))
   }
 
   /** Redirect capture: the kernel knows where the application meant to go. */
@@ -127,39 +115,7 @@ export class Outbound {
   }
 
   async #captureTo(socket: Socket, address: string, port: number): Promise<void> {
-    await this.#dispatch(socket, downstreamOf(socket, true, address, port), this.#meaningOf(address, port))
-  }
-
-  /** What an original destination means now. A target is made anew only when something about it has changed. */
-  #meaningOf(address: string, port: number): Resolve {
-    const { destinations } = this.#parts
-    const key = address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
-    const unknown: Target = { is: 'unknown', host: address, port }
-    let target: Target | undefined
-    let madeOf: Address | undefined
-    const toService = (found: Address, entry: ServiceEntry | undefined): Target => {
-      if (entry === undefined) return unknown
-      if (target?.is === 'service' && target.entry === entry && madeOf === found) return target
-      madeOf = found
-      target = { is: 'service', entry, port: found.servicePort }
-      return target
-    }
-    const of = (found: Address | undefined): Target | Promise<Target> => {
-      if (found === undefined) return unknown
-      if (found.endpoint === undefined) {
-        const entry = destinations.service(found.service)
-        return entry instanceof Promise ? entry.then((known) => toService(found, known)) : toService(found, entry)
-      }
-      if (target !== undefined && madeOf === found) return target
-      madeOf = found
-      const { identity, workload } = found.endpoint
-      target = { is: 'endpoint', to: { key, address, port, identity }, service: found.service, workload }
-      return target
-    }
-    return () => {
-      const found = destinations.address(key)
-      return found instanceof Promise ? found.then(of) : of(found)
-    }
+    await this.#dispatch(socket, downstreamOf(socket, true, address, port), this.#targets.meaningOf(address, port))
   }
 
   /** Declared protocol first; what is not declared is detected by its first bytes, within the detect timeout. */
@@ -182,6 +138,24 @@ export class Outbound {
       return
     }
     await this.#opaque(socket, downstream, target, head)
+  }
+
+  /** TLS of the application's own: nobody ends it on the way, and the server that it names gets every byte. */
+  async #passTls(socket: Socket, downstream: Downstream): Promise<void> {
+    const { clock } = this.#runtime
+    const first = await firstBytes(socket, { clock, timeoutMs: http1Limits.headTimeoutMs, judge: serverName })
+    if (first.is === 'gone') return
+    if (first.is !== 'judged')
+      throw new MeshError('BAD_REQUEST', 'a TLS connection whose ClientHello does not come to its end')
+    if (first.verdict.is === 'refused') throw new MeshError('BAD_REQUEST', `a TLS connection: ${first.verdict.reason}`)
+    try {
+      await this.#opaque(socket, downstream, await this.#targets.byServerName(first.verdict), undefined)
+    } catch (error) {
+      const { code } = MeshError.from(error)
+      if (code !== 'UNKNOWN_DESTINATION' && code !== 'NO_ROUTE') throw error
+      this.#tell(MeshError.from(error))
+      refuseName(socket, clock)
+    }
   }
 
   async #opaque(socket: Socket, downstream: Downstream, target: Target, head: Buffer | undefined): Promise<void> {
@@ -270,7 +244,7 @@ export class Outbound {
     const { request, downstream } = exchange
     if (request.method !== 'CONNECT') request.target = normalizeTarget(request.target)
     const fixed = this.#fixed.get(downstream)
-    const found = fixed === undefined ? this.#byAuthority(request.authority) : fixed()
+    const found = fixed === undefined ? this.#targets.byAuthority(request.authority) : fixed()
     const target = found instanceof Promise ? await found : found
     if (request.method === 'CONNECT') return this.#connect(exchange, target)
     if (target.is === 'service') {
@@ -286,34 +260,6 @@ export class Outbound {
     }
     if (request.scheme === 'https') throw new MeshError('NOT_IMPLEMENTED', 'absolute https targets need CONNECT')
     return this.#direct(exchange, await this.#allowed(target.host, target.port, downstream.captured), '')
-  }
-
-  #byAuthority(authority: string): Target | Promise<Target> {
-    const named = this.#named.get(authority) ?? this.#name(authority)
-    if (named.service === '') {
-      const unknown = unknownTarget(authority)
-      // A name is no Service's; an address may be one's, or a Pod's.
-      return isIP(unknown.host) === 0 ? unknown : this.#meaningOf(unknown.host, unknown.port)()
-    }
-    const entry = this.#parts.destinations.service(named.service)
-    return entry instanceof Promise
-      ? entry.then((found) => serviceTarget(authority, named, found))
-      : serviceTarget(authority, named, entry)
-  }
-
-  #name(authority: string): Named {
-    const { mesh, options } = this.#runtime
-    const scope = { namespace: options.namespace, clusterDomain: mesh.current?.clusterDomain || 'cluster.local' }
-    const name = serviceOf(authority, scope)
-    const named: Named = {
-      service: name === undefined ? '' : `${name.namespace}/${name.name}`,
-      port: name?.port ?? 0,
-      target: undefined,
-    }
-    // All at once: a client that invents names costs others a microsecond each, and no list has to be kept.
-    if (this.#named.size >= namedMax) this.#named.clear()
-    this.#named.set(authority, named)
-    return named
   }
 
   async #connect(exchange: Exchange, target: Target): Promise<Response> {
@@ -356,31 +302,14 @@ export class Outbound {
   }
 
   #drop(socket: Socket, error: unknown): void {
-    const cause = MeshError.from(error)
-    this.#runtime.log.warn(`outbound connection dropped: ${cause.code}: ${cause.message}`)
-    this.#runtime.telemetry.metrics.downstreamRefused(cause.code)
+    this.#tell(MeshError.from(error))
     reset(socket)
   }
-}
 
-function hasPort(entry: ServiceEntry, port: number): boolean {
-  return entry.message.ports.some((known) => known.port === port)
-}
-
-function declaredProtocol(target: Target): Protocol {
-  if (target.is !== 'service') return Protocol.UNSPECIFIED
-  return target.entry.message.ports.find((port) => port.port === target.port)?.protocol ?? Protocol.UNSPECIFIED
-}
-
-function serviceTarget(authority: string, named: Named, entry: ServiceEntry | undefined): Target {
-  if (entry === undefined) return unknownTarget(authority)
-  if (named.target?.entry !== entry) named.target = { is: 'service', entry, port: named.port }
-  return named.target
-}
-
-function unknownTarget(authority: string): Target & { readonly is: 'unknown' } {
-  const match = /^(?:\[([^\]]+)\]|([^:]*))(?::(\d+))?$/.exec(authority)
-  return { is: 'unknown', host: match?.[1] ?? match?.[2] ?? authority, port: Number(match?.[3] ?? 80) }
+  #tell({ code, message }: MeshError): void {
+    this.#runtime.log.warn(`outbound connection dropped: ${code}: ${message}`)
+    this.#runtime.telemetry.metrics.downstreamRefused(code)
+  }
 }
 
 /** What is known of a connection when it is accepted. */

@@ -20,6 +20,8 @@ export type Peek =
       readonly is: 'detected'
       readonly protocol: Protocol
       readonly cause: PeekCause
+      /** What came so far, to look at. It is back in the socket already, but for `head`; do not write it on. */
+      readonly bytes: Buffer
       /** What came and could not be put back, because the peer half-closed: `heads` of a relay. Empty otherwise. */
       readonly head: Buffer
     }
@@ -36,11 +38,11 @@ export async function peek(socket: Duplex, { clock, timeoutMs }: PeekOptions): P
   const first = await firstBytes(socket, { clock, timeoutMs, judge: protocolOf })
   switch (first.is) {
     case 'judged':
-      return { is: 'detected', protocol: first.verdict, cause: 'bytes', head: nothing }
+      return { is: 'detected', protocol: first.verdict, cause: 'bytes', bytes: first.bytes, head: nothing }
     case 'late':
-      return { is: 'detected', protocol: detectLate(first.bytes), cause: 'timeout', head: nothing }
+      return { is: 'detected', protocol: detectLate(first.bytes), cause: 'timeout', bytes: first.bytes, head: nothing }
     case 'ended':
-      return { is: 'detected', protocol: 'opaque', cause: 'end', head: first.bytes }
+      return { is: 'detected', protocol: 'opaque', cause: 'end', bytes: first.bytes, head: first.bytes }
     default:
       return first
   }

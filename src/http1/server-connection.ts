@@ -19,6 +19,8 @@ import { BodyWriter, fieldLines, keepable, readBuffer } from './writer.ts'
 type State = 'head' | 'body' | 'busy' | 'discard' | 'closing' | 'tunnel'
 
 const nothing: Buffer = Buffer.alloc(0)
+/** First byte of a TLS record that begins a handshake (RFC 8446 section 5.1). */
+const handshakeRecord = 0x16
 const CR = 0x0d
 const LF = 0x0a
 
@@ -91,7 +93,7 @@ export class ServerConnection implements PayloadSink {
         if (this.#held.length > 0) {
           chunk = Buffer.concat([this.#held, chunk])
           this.#held = nothing
-        }
+        } else if (chunk[0] === handshakeRecord && this.#requests === 0 && this.#leaveTls(chunk)) return
         this.#readHead(chunk)
         return
       case 'body':
@@ -105,6 +107,16 @@ export class ServerConnection implements PayloadSink {
       default:
         return
     }
+  }
+
+  /** No request begins like this: whoever has a use for TLS gets the connection, if anybody does. */
+  #leaveTls(chunk: Buffer): boolean {
+    const take = this.#server.options.passTls?.(this.#downstream)
+    if (take === undefined) return false
+    this.#leave()
+    this.#socket.unshift(keepable(chunk))
+    take(this.#socket)
+    return true
   }
 
   #hold(chunk: Buffer): void {
@@ -539,25 +551,31 @@ export class ServerConnection implements PayloadSink {
 
   #tunnel(exchange: Exchange, response: Response): void {
     const held = this.#held
-    this.#held = nothing
-    this.#state = 'tunnel'
-    this.#expiresAt = Number.POSITIVE_INFINITY
-    this.#stalledAt = Number.POSITIVE_INFINITY
     const socket = this.#socket
     const head =
       response.status === 101
         ? `HTTP/1.1 101 Switching Protocols\r\n${fieldLines(response.headers)}\r\n`
         : `HTTP/1.1 200 Connection established\r\n\r\n`
     socket.write(head, 'latin1')
+    this.#leave()
+    this.#server.options.splice(exchange, socket, held, response).then(
+      () => this.#complete(0, undefined),
+      (error: unknown) => this.#complete(0, MeshError.from(error, 'UPSTREAM_RESET')),
+    )
+  }
+
+  /** The connection becomes an ordinary socket, paused, for a new owner. */
+  #leave(): void {
+    const socket = this.#socket
+    this.#held = nothing
+    this.#state = 'tunnel'
+    this.#expiresAt = Number.POSITIVE_INFINITY
+    this.#stalledAt = Number.POSITIVE_INFINITY
     socket.pause()
     this.#reads?.release()
     socket.removeAllListeners('data')
     socket.removeAllListeners('end')
     socket.removeAllListeners('drain')
-    this.#server.options.splice(exchange, socket, held, response).then(
-      () => this.#complete(0, undefined),
-      (error: unknown) => this.#complete(0, MeshError.from(error, 'UPSTREAM_RESET')),
-    )
   }
 
   // ------------------------------------------------------------------ the socket's own events

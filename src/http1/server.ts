@@ -17,6 +17,8 @@ export interface Http1ServerOptions {
   readonly refuse: (error: MeshError, downstream: Downstream, startedAt: number) => Response
   readonly dropReserved: boolean
   readonly allowConnect: boolean
+  /** Who takes a connection that begins as TLS does, paused and with every byte back in it; undefined: it is refused. */
+  readonly passTls?: (downstream: Downstream) => ((socket: Socket) => void) | undefined
   /** Splices the two sides of a tunnel after 101 or CONNECT; resolves when both are closed. */
   readonly splice: (exchange: Exchange, client: Socket, clientHead: Buffer, response: Response) => Promise<void>
 }

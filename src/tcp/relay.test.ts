@@ -5,6 +5,7 @@ import { Duplex } from 'node:stream'
 import { after, before, test } from 'node:test'
 import { createSecureContext, type SecureContext, TLSSocket, connect as tlsConnect } from 'node:tls'
 import { FakeClock, settle } from '../../test/support/fake-clock.ts'
+import { selfSigned } from '../../test/support/self-signed.ts'
 import { systemClock } from '../base/clock.ts'
 import { type RelayOptions, type RelayResult, relay } from './relay.ts'
 import { reset } from './reset.ts'
@@ -305,26 +306,6 @@ function memoryPair(): [Duplex, Duplex] {
 }
 
 /** P-256, self-signed. */
-async function selfSigned(): Promise<{ key: string; cert: string }> {
-  await import('reflect-metadata')
-  const x509 = await import('@peculiar/x509')
-  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
-  const keys = (await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])) as {
-    privateKey: CryptoKey
-    publicKey: CryptoKey
-  }
-  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
-    name: 'CN=relay.test',
-    keys,
-    signingAlgorithm: algorithm,
-  })
-  const pkcs8 = Buffer.from(await crypto.subtle.exportKey('pkcs8', keys.privateKey))
-  return {
-    key: `-----BEGIN PRIVATE KEY-----\n${pkcs8.toString('base64')}\n-----END PRIVATE KEY-----\n`,
-    cert: certificate.toString('pem'),
-  }
-}
-
 async function tlsPair(): Promise<[peer: TLSSocket, socket: TLSSocket]> {
   const [peer, socket] = await pair()
   const inside = new TLSSocket(socket, { isServer: true, secureContext })
