@@ -58,6 +58,8 @@ export class ClientConnection implements PayloadSink {
   #reusable = true
   /** It was asked for a 100, and has sent none. */
   #continueAwaited = false
+  /** Clock time until which the body waits for that 100. */
+  #bodyWaitsUntil = Number.POSITIVE_INFINITY
   #paused = false
   #pausedBySink = false
   #failure: MeshError | undefined
@@ -107,6 +109,7 @@ export class ClientConnection implements PayloadSink {
     this.#scanned = 0
     this.#informationalBytes = 0
     this.#continueAwaited = false
+    this.#bodyWaitsUntil = Number.POSITIVE_INFINITY
     exchange.waiting = this.#abort
     const promise = new Promise<Response>((resolve, reject) => {
       this.#resolve = resolve
@@ -125,17 +128,32 @@ export class ClientConnection implements PayloadSink {
     } else {
       const chunked = body.length === undefined
       head += chunked ? 'transfer-encoding: chunked\r\n' : `content-length: ${body.length}\r\n`
-      if (request.expectContinue) {
-        head += 'expect: 100-continue\r\n'
-        this.#continueAwaited = true
-      }
       this.#requestDone = false
       this.#requestBody = body
-      this.#writer = new BodyWriter(this.socket, `${head}\r\n`, body.length, chunked)
-      body.pipe(new RequestSink(this, this.requests))
-      this.#writer?.flush()
+      if (request.expectContinue) {
+        // The body waits for the 100: a part of it right behind the head has been sent on twice by a server that asked for it
+        // (Traffic Server 9), and the second time it was a request.
+        this.#continueAwaited = true
+        this.#bodyWaitsUntil = this.#clock.now() + this.#limits.continueTimeoutMs
+        this.socket.write(`${head}expect: 100-continue\r\n\r\n`, 'latin1')
+      } else {
+        this.#sendBody(`${head}\r\n`)
+      }
     }
     return promise
+  }
+
+  /** `head`: what goes out before it; '' if it is out. */
+  #sendBody(head: string): void {
+    const body = this.#requestBody!
+    this.#bodyWaitsUntil = Number.POSITIVE_INFINITY
+    this.#writer = new BodyWriter(this.socket, head, body.length, body.length === undefined)
+    body.pipe(new RequestSink(this, this.requests))
+    this.#writer?.flush()
+  }
+
+  get #bodyWaits(): boolean {
+    return this.#bodyWaitsUntil !== Number.POSITIVE_INFINITY && !this.#requestDone
   }
 
   // ------------------------------------------------------------------ request body, as RequestSink brings it
@@ -225,7 +243,10 @@ export class ClientConnection implements PayloadSink {
       this.#informationalBytes += start - headStart
       if (this.#informationalBytes > this.#limits.headBytesMax)
         throw new MeshError('UPSTREAM_PROTOCOL', 'upstream sends informational responses without end')
-      if (parsed.status === 100) this.#continueAwaited = false
+      if (parsed.status === 100) {
+        this.#continueAwaited = false
+        if (this.#bodyWaits) this.#sendBody('')
+      }
       exchange.informational?.(parsed.status, parsed.headers)
       if (start === chunk.length) return
     }
@@ -499,6 +520,7 @@ export class ClientConnection implements PayloadSink {
   }
 
   checkTime(now: number): void {
+    if (now >= this.#bodyWaitsUntil && this.#bodyWaits) this.#sendBody('')
     if (now < this.expiresAt) return
     if (this.busy)
       this.#abort(

@@ -26,6 +26,8 @@ export interface Http1Limits {
   readonly idleTimeoutMs: number
   /** Without a byte of an expected body (either side). Then 408, or reset if a response has begun. */
   readonly bodyTimeoutMs: number
+  /** An upstream that was asked for a 100 and sends none gets the body all the same (curl 1 s; RFC 9110 section 10.1.1). */
+  readonly continueTimeoutMs: number
   /** Without progress while the reader of our response is full (Envoy stream_idle_timeout 5 min). */
   readonly writeTimeoutMs: number
   /** How long a refused peer is read on after our answer, so that a reset does not eat the answer. */
@@ -45,6 +47,7 @@ export const http1Limits: Http1Limits = {
   headTimeoutMs: 10_000,
   idleTimeoutMs: 60_000,
   bodyTimeoutMs: 60_000,
+  continueTimeoutMs: 1_000,
   writeTimeoutMs: 60_000,
   lingerMs: 1_000,
 }

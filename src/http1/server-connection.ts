@@ -167,6 +167,9 @@ export class ServerConnection implements PayloadSink {
       request = parseRequestHead(text, found - start, this.#rules)
       // What is here of a chunked body is read ahead: if it is malformed, no byte of the request goes upstream.
       if (request.bodyLength === -1) checkChunks(chunk, found + 4, this.#rules, limits)
+      // Who sends a body with the head does not wait for a 100.
+      if (request.head.expectContinue && chunk.length > found + 4)
+        request = { ...request, head: { ...request.head, expectContinue: false } }
     } catch (error) {
       this.#refuse(MeshError.from(error, 'BAD_REQUEST'))
       return

@@ -125,6 +125,50 @@ describe('hostile answers', () => {
     }
   })
 
+  it('a body waits for the 100 that was asked for, a second at most, and for none if its client did not', async (t) => {
+    let text = ''
+    let arrived = (): void => {}
+    const server = net.createServer((socket) => {
+      t.after(() => socket.destroy())
+      socket.on('data', (chunk) => {
+        text += chunk.toString('latin1')
+        arrived()
+        if (text.endsWith('second half'))
+          socket.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n')
+        else if (text.includes('/willing') && text.endsWith('\r\n\r\n')) socket.write('HTTP/1.1 100 Continue\r\n\r\n')
+      })
+    })
+    t.after(() => server.close())
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    await using fresh = await startRelay((server.address() as net.AddressInfo).port)
+    const until = (pattern: RegExp): Promise<void> =>
+      new Promise((resolve) => {
+        arrived = () => (pattern.test(text) ? resolve() : undefined)
+        arrived()
+      })
+    for (const [path, withHead] of [
+      ['/willing', ''],
+      ['/silent', ''],
+      ['/silent', 'first half, '],
+    ] as const) {
+      text = ''
+      const socket = net.connect({ port: fresh.port, host: '127.0.0.1', noDelay: true })
+      const started = performance.now()
+      socket.write(`POST ${path} HTTP/1.1\r\n${host}Expect: 100-continue\r\nContent-Length: 23\r\n\r\n${withHead}`)
+      await until(/\r\n\r\n/)
+      assert.equal(/expect: 100-continue/.test(text), withHead === '', text)
+      if (withHead === '') {
+        socket.write('first half, ')
+        await until(/first half, $/)
+        // Sweeps come every second, and this one began at any time.
+        const waited = performance.now() - started
+        assert.ok(path === '/willing' || waited > 900, `${path} got it after ${waited} ms`)
+      }
+      const got = await converse(socket, 'second half')
+      assert.deepEqual(statuses(got.text), path === '/willing' ? [100, 200] : [200], got.text)
+    }
+  })
+
   it('a final answer instead of a 100 ends both connections: who knows whether the body was read as one?', async (t) => {
     let accepted = 0
     let headRead = (): void => {}
