@@ -217,6 +217,8 @@ describe('ten thousand requests that end in every way', () => {
         'GET / HTTP/1.0\r\nHost: app\r\n\r\n',
         'GET / HTTP/1.1\r\nHost: app\r\nExpect: never\r\n\r\n',
         'POST / HTTP/1.1\r\nHost: app\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzzz',
+        // What is sent next breaks its body.
+        'POST / HTTP/1.1\r\nHost: app\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n',
         'POST / HTTP/1.1\r\nHost: app\r\nContent-Length: 50\r\n\r\nabc',
       ]
       let sent = 0
@@ -242,7 +244,7 @@ describe('ten thousand requests that end in every way', () => {
         () => relay.pools.sizes().every(({ open, idle, waiting }) => open === idle && waiting === 0),
         'none is under way',
       )
-      assert.ok(relay.exchanges.length > 5_000)
+      assert.ok(relay.exchanges.length > 4_000)
       assert.equal(relay.exchanges.filter((exchange) => exchange.waiting !== undefined).length, 0)
     }
     await eventually(() => resources() <= before, 'sockets and timers are gone')
