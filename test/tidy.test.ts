@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { attackTable } from './attack/table.ts'
 import { arrowProblems, cycles, missingImports, type Problems, sidecarProblems, unusedFiles } from './tidy/arrows.ts'
+import { attackProblems } from './tidy/attack-table.ts'
 import {
   controlPlaneMetricProblems,
   engineProblems,
@@ -206,6 +208,20 @@ const checks: readonly Check[] = [
     ],
   },
   {
+    that: 'every row of the attack table is shown by tests that are there',
+    find: attackProblems,
+    faults: [
+      [
+        minus('test/integration/attack-tls.test.ts', 'no session is resumed'),
+        /row 34: test\/integration\/attack-tls\.test\.ts has no test 'no session/,
+      ],
+      [
+        tree.with({ 'src/upstream/outside.test.ts': undefined }),
+        /row 39: src\/upstream\/outside\.test\.ts has no test/,
+      ],
+    ],
+  },
+  {
     that: 'every policy field is explained and shown',
     find: policyProblems,
     faults: [
@@ -254,6 +270,16 @@ for (const { that, find, faults } of checks) {
     }
   })
 }
+
+it('the attack table may lose no row, no reason and no list', () => {
+  const [first, second, ...rest] = attackTable
+  const told = (table: typeof attackTable): string => attackProblems(tree, table).join('\n')
+  assert.match(told([second!, ...rest]), /row 1 is there 0 times/)
+  assert.match(told([first!, second!, second!, ...rest]), /row 2 is there 2 times/)
+  assert.match(told([{ row: 1, what: 'x' }, second!, ...rest]), /row 1 names no list/)
+  assert.match(told([{ ...first!, lists: [] }, second!, ...rest]), /row 1 does not name the vectors/)
+  assert.match(told([{ ...first!, lists: ['exchanges'] }, second!, ...rest]), /row 1: the exchanges have no case/)
+})
 
 it('the scanner tells code from comments, strings and regular expressions', () => {
   const source = readSource(

@@ -28,7 +28,7 @@ export interface Http1Limits {
   readonly bodyTimeoutMs: number
   /** An upstream that was asked for a 100 and sends none gets the body all the same (curl 1 s; RFC 9110 section 10.1.1). */
   readonly continueTimeoutMs: number
-  /** Without progress while the reader of our response is full (Envoy stream_idle_timeout 5 min). */
+  /** Without progress while a reader is full: the client, or the upstream that a body goes to (Envoy stream_idle_timeout 5 min). */
   readonly writeTimeoutMs: number
   /** How long a refused peer is read on after our answer, so that a reset does not eat the answer. */
   readonly lingerMs: number

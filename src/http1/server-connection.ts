@@ -305,6 +305,9 @@ export class ServerConnection implements PayloadSink {
 
   pause(): void {
     this.#bodyPaused = true
+    // Nobody reads from a paused socket, so nobody sees its client leave: an upload that moves no more must end by itself.
+    const { clock, limits } = this.#server.options
+    this.#expiresAt = clock.now() + limits.writeTimeoutMs
     this.#pauseSocket()
   }
 
@@ -662,11 +665,11 @@ export class ServerConnection implements PayloadSink {
         else this.#socket.destroy()
         return
       case 'body':
-        if (!this.#bodyPaused) {
-          this.#bodyBroken(
-            new MeshError('REQUEST_TIMEOUT', `no byte of the request body for ${limits.bodyTimeoutMs} ms`),
-          )
-        }
+        this.#bodyBroken(
+          this.#bodyPaused
+            ? new MeshError('UPSTREAM_RESET', `nothing of the request body was taken for ${limits.writeTimeoutMs} ms`)
+            : new MeshError('REQUEST_TIMEOUT', `no byte of the request body for ${limits.bodyTimeoutMs} ms`),
+        )
         return
       case 'busy':
         return

@@ -215,6 +215,74 @@ describe('an engine with', () => {
     await settled(clients, 'all are closed')
   })
 
+  it('row 45: 50 readers that stop: cut off after 60 s', async () => {
+    const large = `HTTP/1.1 200 OK\r\nContent-Length: 16000000\r\n\r\n${'x'.repeat(16_000_000)}`
+    await using upstream = await startRecorder(large)
+    await using slow = await startRelay(upstream.port, { clock })
+    const clients = Array.from({ length: 50 }, () => {
+      const socket = net.connect(slow.port, '127.0.0.1').pause()
+      socket.on('error', () => {})
+      socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+      return socket
+    })
+    await eventually(() => (upstream.received().match(/GET/g)?.length ?? 0) === 50, 'all are sent on', 20_000)
+    await clock.advance(30_000)
+    assert.equal(slow.server.connections, 50)
+    // How far a reader is behind is known once nothing more fits: some steps later for some.
+    for (let i = 0; i < 5 && slow.server.connections > 0; i++) await clock.advance(61_000)
+    await eventually(() => slow.server.connections === 0, 'all are cut off', 20_000)
+    for (const socket of clients) socket.destroy()
+  })
+
+  it('row 42: 50 uploads to an application that does not read, half of their clients gone: over after 60 s', async () => {
+    const sockets = new Set<net.Socket>()
+    const upstream = net.createServer((socket) => {
+      socket.on('error', () => {})
+      socket.on('close', () => sockets.delete(socket))
+      sockets.add(socket.pause())
+    })
+    upstream.listen(0, '127.0.0.1')
+    await once(upstream, 'listening')
+    await using stuck = await startRelay((upstream.address() as net.AddressInfo).port, { clock })
+    const block = Buffer.alloc(65_536)
+    const clients = Array.from({ length: 50 }, (_, i) => {
+      const client = { socket: net.connect(stuck.port, '127.0.0.1'), text: '', gone: i % 2 === 1 }
+      const push = (): void => {
+        while (!client.socket.destroyed && client.socket.write(block));
+      }
+      client.socket.on('error', () => {})
+      client.socket.on('drain', push)
+      client.socket.on('data', (chunk: Buffer) => {
+        client.text += chunk.toString('latin1')
+      })
+      client.socket.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 52428800\r\n\r\n')
+      push()
+      return client
+    })
+    await eventually(() => sockets.size === 50, 'all have reached it', 20_000)
+    for (let last = -1, still = 0; still < 5; still++) {
+      const sent = clients.reduce((sum, { socket }) => sum + socket.bytesWritten - socket.writableLength, 0)
+      if (sent !== last) still = 0
+      last = sent
+      await new Promise((resolve) => setTimeout(resolve, 30))
+    }
+    for (const { socket, gone } of clients) if (gone) socket.destroy()
+    await clock.advance(50_000)
+    assert.equal(stuck.server.connections, 50, 'an application may take its time')
+    await clock.advance(11_000)
+    await eventually(
+      () => clients.every(({ text, gone }) => gone || text.startsWith('HTTP/1.1 502 ')),
+      'all are answered',
+    )
+    await clock.advance(61_000)
+    // Paused sockets still hold what the upstream did not read: what is left is the kernel's to tell.
+    await eventually(() => stuck.server.connections === 0, 'all are closed')
+    for (const socket of sockets) socket.resume()
+    await eventually(() => sockets.size === 0, 'the application is let go')
+    for (const { socket } of clients) socket.destroy()
+    upstream.close()
+  })
+
   it(`row 46: ${connections} idle connections: at most 20 KiB each with their clients, closed after 60 s`, async () => {
     setFlagsFromString('--expose-gc')
     const collect = runInNewContext('gc') as () => void

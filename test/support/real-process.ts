@@ -34,14 +34,18 @@ export class RealProcess {
     return pid
   }
 
-  start(): void {
+  /** `openFiles`: how many descriptors it may have (RLIMIT_NOFILE). */
+  start(openFiles?: number): void {
     if (this.#child !== undefined) throw new Error(`${this.spec.name} runs`)
     const { program, args, env } = this.spec
     // What this shell has set for a mesh of its own is not for ours; which Node it is stays.
     const inherited = Object.entries(process.env).filter(
       ([name]) => !name.startsWith('OUTRIGGER_') || name.startsWith('OUTRIGGER_NODE'),
     )
-    const child = spawn(join(root, program), args, {
+    const command = [join(root, program), ...args]
+    const limited =
+      openFiles === undefined ? command : ['sh', '-c', `ulimit -n ${openFiles}; exec "$@"`, 'sh', ...command]
+    const child = spawn(limited[0]!, limited.slice(1), {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...Object.fromEntries(inherited), ...env },
     })
