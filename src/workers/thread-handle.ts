@@ -56,7 +56,7 @@ export class ThreadHandle {
 
   /** Rejects with the thread's own words, or if it ends before it answers. */
   ask<Q extends Question>(what: Q, ask: Questions[Q]['ask']): Promise<Questions[Q]['answer']> {
-    if (this.#ended) return Promise.reject(new Error(gone))
+    if (this.#ended) return Promise.reject(this.#gone())
     return new Promise((resolve, reject) => {
       const id = ++this.#lastId
       this.#asked.set(id, { resolve, reject })
@@ -99,10 +99,12 @@ export class ThreadHandle {
     this.#ended = true
     this.listening = false
     this.feed.close()
-    for (const { reject } of this.#asked.values()) reject(new Error(gone))
+    for (const { reject } of this.#asked.values()) reject(this.#gone())
     this.#asked.clear()
     this.#options.onEnd(why)
   }
-}
 
-const gone = 'the thread has ended'
+  #gone(): Error {
+    return new Error(`worker ${this.#options.start.thread + 1} has ended: ${this.#why}`)
+  }
+}

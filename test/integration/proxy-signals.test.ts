@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
+import http from 'node:http'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { Authority } from '../../control-plane/identity/authority.ts'
@@ -13,7 +14,7 @@ import { openClient } from '../support/upstream.ts'
 
 const outrigger = join(import.meta.dirname, '../../src/cli/outrigger')
 
-async function startProxy(folder: string) {
+async function startProxy(folder: string, flags: readonly string[] = []) {
   const state = StateFolder.open(join(folder, 'authority'))
   const authority = await Authority.open({
     clock: systemClock,
@@ -28,22 +29,37 @@ async function startProxy(folder: string) {
   const child = spawn(
     outrigger,
     // Nothing listens on port 1: the sidecar runs without its control plane.
-    ['proxy', 'run', '--workload', 'a/b', '--trust-bundle', root, '--control-plane', '127.0.0.1:1', ...listen],
-    { stdio: ['ignore', 'ignore', 'pipe'] },
+    [
+      'proxy',
+      'run',
+      '--workload',
+      'a/b',
+      '--trust-bundle',
+      root,
+      '--control-plane',
+      '127.0.0.1:1',
+      ...listen,
+      ...flags,
+    ],
+    { stdio: ['ignore', 'pipe', 'pipe'] },
   )
+  let out = ''
+  child.stdout.on('data', (chunk: Buffer) => {
+    out += chunk.toString()
+  })
   let log = ''
   child.stderr.on('data', (chunk: Buffer) => {
     log += chunk.toString()
   })
-  const exited = once(child, 'exit') as Promise<[number | null, string | null]>
+  const exited = once(child, 'close') as Promise<[number | null, string | null]>
   const port = (name: string): number => Number(new RegExp(`"${name}"\\s*:\\s*"127.0.0.1:(\\d+)"`).exec(log)?.[1] ?? 0)
-  await eventually(() => port('outbound0') > 0 || child.exitCode !== null, 'the proxy listens', 20_000)
-  assert.equal(child.exitCode, null, log)
+  await eventually(() => port('outbound0') > 0 || child.exitCode !== null, 'the proxy listens', 60_000)
   return {
     child,
     exited,
     port,
     log: () => log,
+    out: () => out,
     [Symbol.dispose]: () => void child.kill('SIGKILL'),
   }
 }
@@ -76,4 +92,36 @@ describe('a sidecar process', () => {
     proxy.child.kill('SIGTERM')
     assert.deepEqual(await proxy.exited, [1, null])
   })
+
+  it('in two threads writes whole lines, lets no other have its ports, and ends all of it', async () => {
+    using folder = temporaryFolder()
+    using proxy = await startProxy(folder.path, ['--workers', '2', '--access-log', 'json'])
+    const port = proxy.port('outbound0')
+    const count = 200
+    const asked = Array.from({ length: count }, async (_, i) => {
+      // Refused when nobody has told what it means; by then there are lines of all of them to be written at once.
+      const response = await get(port, `http://nowhere/${i}/${'x'.repeat(900)}`)
+      assert.equal(response.statusCode, 503)
+      response.resume()
+    })
+    using second = await startProxy(folder.path, ['--workers', '2', '--outbound', `127.0.0.1:${port}`])
+    assert.deepEqual(await second.exited, [1, null])
+    assert.match(second.log(), new RegExp(`outbound1 listener: cannot listen on 127.0.0.1:${port}: the port is in use`))
+    await Promise.all(asked)
+    proxy.child.kill('SIGTERM')
+    assert.deepEqual(await proxy.exited, [0, null], proxy.log())
+    const lines = proxy.out().trimEnd().split('\n')
+    const paths = lines.map((line) => (JSON.parse(line) as { 'url.path': string })['url.path'].split('/')[1])
+    assert.deepEqual(new Set(paths), new Set(asked.keys().map(String)))
+    assert.equal(lines.length, count)
+  })
 })
+
+/** One request, on a connection of its own. */
+function get(port: number, url: string): Promise<http.IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    http
+      .get({ host: '127.0.0.1', port, path: url, headers: { host: 'nowhere' }, agent: false }, resolve)
+      .on('error', reject)
+  })
+}

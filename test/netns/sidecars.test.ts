@@ -65,7 +65,8 @@ describe('two sidecars under redirect capture', () => {
     wire = await net.record('tcp and not port 15012')
     ;[webSidecar, ordersSidecar, ordersApp] = await Promise.all([
       startSidecar(net, control, controlMachine, web),
-      startSidecar(net, control, controlMachine, orders),
+      // In two threads: whatever holds for one holds for them.
+      startSidecar(net, control, controlMachine, orders, { OUTRIGGER_WORKERS: '2' }),
       start(orders, 'http', 8080),
       start(orders, 'echo', 9000),
       start(orders, 'banner', 2500),

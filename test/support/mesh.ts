@@ -256,7 +256,7 @@ export class Mesh implements AsyncDisposable {
           '--health',
           `${address}:0`,
         ],
-        spec.env ?? {},
+        { OUTRIGGER_WORKERS: process.env['MESH_WORKERS'], ...spec.env },
       )
       const sidecar = await startSidecar({
         options,
