@@ -1,4 +1,6 @@
-/** A TLS greeting (RFC 8446 section 4.1.2) byte by byte, since no TLS library lets one lie about the server's name. */
+/** TLS greetings that lie about whom they are for; no TLS library lets one write them. */
+
+import { extension, hello, records, sized } from '../support/client-hellos.ts'
 
 /** One entry of the list in server_name (RFC 6066 section 3); `type` 0 is a host name. */
 export interface ServerName {
@@ -32,38 +34,19 @@ export const serverNames: readonly (readonly [what: string, names: readonly Serv
 ]
 
 export function clientHello(names: readonly ServerName[]): Buffer {
-  const list = Buffer.concat(
-    names.map(({ type, name, length }) => Buffer.concat([Buffer.from([type]), u16(length ?? name.length), name])),
+  const list = names.map(({ type, name, length }) =>
+    Buffer.concat([Buffer.from([type]), length === undefined ? sized(name) : Buffer.concat([short(length), name])]),
   )
-  const extensions = Buffer.concat([
-    extension(0, withLength(list)),
-    // supported_versions: 1.3. signature_algorithms: ecdsa_secp256r1_sha256. supported_groups: x25519, secp256r1.
-    extension(43, Buffer.from([2, 3, 4])),
-    extension(13, Buffer.from([0, 2, 4, 3])),
-    extension(10, Buffer.from([0, 4, 0, 29, 0, 23])),
-    extension(51, withLength(Buffer.concat([u16(29), withLength(Buffer.alloc(32, 9))]))),
-  ])
-  const body = Buffer.concat([
-    Buffer.from([3, 3]),
-    Buffer.alloc(32, 7),
-    Buffer.from([0]),
-    // TLS_AES_128_GCM_SHA256, TLS_AES_256_GCM_SHA384; no compression.
-    withLength(Buffer.from([0x13, 1, 0x13, 2])),
-    Buffer.from([1, 0]),
-    withLength(extensions),
-  ])
-  const handshake = Buffer.concat([Buffer.from([1, 0]), withLength(body)])
-  return Buffer.concat([Buffer.from([22, 3, 1]), withLength(handshake)])
+  return records(
+    hello([
+      extension(0, sized(...list)),
+      // supported_versions: 1.3. signature_algorithms: ecdsa_secp256r1_sha256. supported_groups: x25519, secp256r1. key_share.
+      extension(43, Buffer.from([2, 3, 4])),
+      extension(13, Buffer.from([0, 2, 4, 3])),
+      extension(10, Buffer.from([0, 4, 0, 29, 0, 23])),
+      extension(51, sized(short(29), sized(Buffer.alloc(32, 9)))),
+    ]),
+  )
 }
 
-function extension(type: number, body: Buffer): Buffer {
-  return Buffer.concat([u16(type), withLength(body)])
-}
-
-function withLength(body: Buffer): Buffer {
-  return Buffer.concat([u16(body.length), body])
-}
-
-function u16(value: number): Buffer {
-  return Buffer.from([value >> 8, value & 255])
-}
+const short = (value: number): Buffer => Buffer.from([value >> 8, value & 0xff])

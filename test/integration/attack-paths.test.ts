@@ -1,9 +1,12 @@
 /** Every spelling of a denied path, and what must pass untouched, through running sidecars (`test/attack/paths.ts`). */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import net from 'node:net'
 import { after, before, describe, it } from 'node:test'
 import { notUtf8, onlyWhereNothingElseIsPermitted, ordinary, spellings } from '../attack/paths.ts'
-import { lanes, RecordingApp } from '../support/attack-lanes.ts'
+import { lanes, RecordingApp, throughConnect } from '../support/attack-lanes.ts'
 import { Mesh } from '../support/mesh.ts'
+import { readUntil } from '../support/raw.ts'
 
 /** Applications by what protects them. */
 const rules = {
@@ -15,7 +18,7 @@ const rules = {
 type App = keyof typeof rules
 const appNames = Object.keys(rules) as App[]
 
-const policies = Object.entries(rules)
+const policies = Object.entries({ ...rules, 'vague-denied': rules.denied, 'vague-excepted': rules.excepted })
   .filter(([, spec]) => spec !== undefined)
   .map(
     ([app, spec]) => `apiVersion: outrigger.dev/v1alpha1
@@ -34,10 +37,16 @@ const targetsOf = (received: string): string[] =>
 
 describe('paths through running sidecars', () => {
   const apps = Object.fromEntries(appNames.map((name) => [name, new RecordingApp()])) as Record<App, RecordingApp>
+  /** Behind ports of which nobody has said what they speak. */
+  const vague = new RecordingApp()
   let mesh: Mesh
   before(async () => {
     mesh = await Mesh.start({
-      workloads: [{ name: 'client' }, ...appNames.map((name) => ({ name, tcp: apps[name].serve }))],
+      workloads: [
+        { name: 'client' },
+        ...appNames.map((name) => ({ name, tcp: apps[name].serve })),
+        ...['vague-denied', 'vague-excepted'].map((name) => ({ name, tcp: vague.serve, portName: 'what' })),
+      ],
       policies,
     })
   })
@@ -59,6 +68,32 @@ describe('paths through running sidecars', () => {
       }
     })
   }
+
+  it('nor does it help to go through CONNECT', async () => {
+    for (const [target, status] of spellings) {
+      if (onlyWhereNothingElseIsPermitted.has(target)) continue
+      assert.equal((await throughConnect(mesh, 'denied', request('denied', target))).status, status, target)
+    }
+    assert.equal((await throughConnect(mesh, 'denied', request('denied', '/public/last'))).status, 200)
+    assert.deepEqual(targetsOf(apps.denied.take()), ['/public/last'])
+  })
+
+  it('nor to be silent until a port that says nothing of itself takes the connection for opaque', async () => {
+    for (const app of ['vague-denied', 'vague-excepted']) {
+      const wire = (target: string): string => `GET ${target} HTTP/1.1\r\nHost: ${app}:8080\r\n\r\n`
+      const socket = net.connect(8080, mesh.get(app).address)
+      const got = readUntil(socket, /^$/, 10_000)
+      await once(socket, 'connect')
+      await new Promise((resolve) => setTimeout(resolve, 1_000))
+      socket.write(wire('/admin'))
+      assert.equal((await got).text, '', app)
+      for (const lane of lanes(mesh))
+        assert.equal((await lane.send(app, wire('//admin'))).status, 403, `${lane.name}: ${app}`)
+      assert.equal((await throughConnect(mesh, app, wire('/admin'))).status, 403, app)
+      assert.equal((await throughConnect(mesh, app, wire('/public'))).status, 200, app)
+      assert.deepEqual(targetsOf(vague.take()), ['/public'], app)
+    }
+  })
 
   for (const app of ['open', 'denied', 'excepted'] as const) {
     it(`${ordinary.length} ordinary targets pass byte for byte where /admin is ${app}`, async () => {

@@ -1,5 +1,6 @@
 /** Ways into the mesh for hostile bytes, and applications that record exactly what reaches them. */
-import type net from 'node:net'
+import { once } from 'node:events'
+import net from 'node:net'
 import { systemClock } from '../../src/base/clock.ts'
 import { Live } from '../../src/base/live.ts'
 import type { Credentials } from '../../src/identity/credentials.ts'
@@ -84,6 +85,18 @@ export function lanes(mesh: Mesh): readonly Lane[] {
       },
     },
   ]
+}
+
+/** A way that looks opaque from outside: a CONNECT of the application, and HTTP within. */
+export async function throughConnect(mesh: Mesh, app: string, bytes: string): Promise<Exchanged> {
+  const { host, port } = mesh.get('client').outbound
+  const socket = net.connect({ host, port, noDelay: true })
+  socket.write(`CONNECT ${app}:8080 HTTP/1.1\r\nHost: ${app}:8080\r\n\r\n`)
+  const [answer] = (await once(socket, 'data')) as [Buffer]
+  if (!answer.toString('latin1').startsWith('HTTP/1.1 200 ')) throw new Error(answer.toString('latin1'))
+  const got = readUntil(socket)
+  socket.write(bytes, 'latin1')
+  return got
 }
 
 /** A connection with the certificate of `client`, past its sidecar. */
