@@ -136,6 +136,8 @@ export class Exchange {
 
   /** Sends an informational response (1xx, not 101) to the client. Set by the engine. */
   informational: ((status: number, headers: Headers) => void) | undefined = undefined
+  /** What the engine answers the client with; undefined until then. */
+  response: Response | undefined = undefined
   /** Called once by the engine when the last byte is out, or when it died. Set by `record`. */
   onComplete: ((completion: Completion) => void) | undefined = undefined
   /**

@@ -5,19 +5,22 @@ import type { Clock } from '../base/clock.ts'
 import { MeshError } from '../base/errors.ts'
 import { type Exchange, type Headers, Response } from '../base/exchange.ts'
 import { latin1 } from '../base/latin1.ts'
+import { writeText } from './direct-writes.ts'
 import type { FieldRules } from './fields.ts'
 import { BodyDecoder, type PayloadSink } from './framing.ts'
-import { findHeadEnd } from './head-end.ts'
+import { findHeadEnd, findHeadEndIn } from './head-end.ts'
 import type { Http1Limits } from './limits.ts'
 import { type ParsedResponse, parseResponseHead, untilClose } from './response-head.ts'
 import { TunnelStream } from './tunnel.ts'
-import { BodyWriter, fieldLines } from './writer.ts'
+import { BodyWriter, fieldLines, stringBytesMax } from './writer.ts'
 
 /** What a connection tells its pool. */
 export interface ConnectionOwner {
   /** Ready for the next request. `idleTimeoutMs`: what the upstream said it keeps an idle connection, or -1. */
   released(connection: ClientConnection, upstreamIdleMs: number): void
   closed(connection: ClientConnection): void
+  /** A kept connection was lost before any byte of an answer came: another try, or undefined when there is none. */
+  again(exchange: Exchange, lines: string): Promise<Response> | undefined
 }
 
 const nothing: Buffer = Buffer.alloc(0)
@@ -39,13 +42,15 @@ export class ClientConnection implements PayloadSink {
   counted = false
 
   #exchange: Exchange | undefined
-  #resolve: ((response: Response) => void) | undefined
+  #resolve: ((response: Response | Promise<Response>) => void) | undefined
   #reject: ((error: MeshError) => void) | undefined
   #held: Buffer = nothing
   #scanned = 0
   /** Bytes of informational responses to this request. */
   #informationalBytes = 0
   #answered = false
+  /** Extra field lines of the request that is under way; undefined on a connection that was made for it. */
+  #lines: string | undefined
   #parsed: ParsedResponse | undefined
   #response: Response | undefined
   #decoder: BodyDecoder | undefined
@@ -95,10 +100,12 @@ export class ClientConnection implements PayloadSink {
 
   /**
    * Sends one request. `lines`: extra field lines of this try, each ended by CRLF. The promise resolves with the
-   * response head; the body follows through `response.body`.
+   * response head; the body follows through `response.body`. `kept`: the connection was used or lay idle before, so that
+   * its peer may be closing it.
    */
-  send(exchange: Exchange, lines: string): Promise<Response> {
+  send(exchange: Exchange, lines: string, kept: boolean): Promise<Response> {
     this.#exchange = exchange
+    this.#lines = kept ? lines : undefined
     this.requests++
     this.expiresAt = Number.POSITIVE_INFINITY
     this.#answered = false
@@ -124,7 +131,7 @@ export class ClientConnection implements PayloadSink {
       if (whole.length > 0 || bodyExpected(request.method)) head += `content-length: ${whole.length}\r\n`
       if (request.upgrade !== undefined) head += `connection: upgrade\r\nupgrade: ${request.upgrade}\r\n`
       this.#requestDone = true
-      this.socket.write(whole === '' ? `${head}\r\n` : `${head}\r\n${whole}`, 'latin1')
+      writeText(this.socket, whole === '' ? `${head}\r\n` : `${head}\r\n${whole}`)
     } else {
       const chunked = body.length === undefined
       head += chunked ? 'transfer-encoding: chunked\r\n' : `content-length: ${body.length}\r\n`
@@ -210,8 +217,11 @@ export class ClientConnection implements PayloadSink {
       this.#held = nothing
     }
     let start = 0
+    // Nearly every answer comes whole: one look at it as a text finds the end of its head and gives its body too.
+    const text = this.#scanned === 0 && chunk.length <= stringBytesMax ? latin1(chunk, 0, chunk.length) : undefined
     for (;;) {
-      const found = findHeadEnd(chunk, start, Math.max(start, this.#scanned - 3), this.#limits.headBytesMax)
+      let found = text === undefined ? -2 : findHeadEndIn(text, start, this.#limits.headBytesMax)
+      if (found < 0) found = findHeadEnd(chunk, start, Math.max(start, this.#scanned - 3), this.#limits.headBytesMax)
       if (found === -1) throw new MeshError('UPSTREAM_PROTOCOL', 'upstream answered garbage: line ended by bare LF')
       if (found === -2) {
         if (chunk.length - start > this.#limits.headBytesMax)
@@ -228,7 +238,7 @@ export class ClientConnection implements PayloadSink {
       this.#scanned = 0
       const exchange = this.#exchange!
       const parsed = parseResponseHead(
-        latin1(chunk, start, found + 4),
+        text === undefined ? latin1(chunk, start, found + 4) : text.slice(start),
         found - start,
         exchange.request.method,
         this.#rules,
@@ -236,7 +246,7 @@ export class ClientConnection implements PayloadSink {
       const headStart = start
       start = found + 4
       if (parsed.status >= 200 || parsed.status === 101) {
-        this.#head(exchange, parsed, chunk, start)
+        this.#head(exchange, parsed, chunk, start, text)
         return
       }
       // They are relayed at once, whether the client reads or not: so many may come as fit in one head.
@@ -252,7 +262,8 @@ export class ClientConnection implements PayloadSink {
     }
   }
 
-  #head(exchange: Exchange, parsed: ParsedResponse, chunk: Buffer, start: number): void {
+  /** `text`: the chunk, where it was short enough to be looked at as one. */
+  #head(exchange: Exchange, parsed: ParsedResponse, chunk: Buffer, start: number, text: string | undefined): void {
     this.#parsed = parsed
     const here = chunk.length - start
     if (parsed.status === 101) {
@@ -271,7 +282,9 @@ export class ClientConnection implements PayloadSink {
       return
     }
     if (length > 0 && here >= length && length <= this.#limits.wholeBodyBytesMax) {
-      const body = new WholeBody(latin1(chunk, start, start + length))
+      const body = new WholeBody(
+        text === undefined ? latin1(chunk, start, start + length) : text.slice(start, start + length),
+      )
       this.#settle(new Response(parsed.status, parsed.reason, parsed.headers, body))
       this.#finish(here > length)
       return
@@ -458,6 +471,8 @@ export class ClientConnection implements PayloadSink {
     this.#requestBody = undefined
     this.#requestDone = true
     const reject = this.#reject
+    const resolve = this.#resolve
+    const lines = this.#lines
     const response = this.#response
     const sink = this.#sink
     this.#resolve = undefined
@@ -465,7 +480,12 @@ export class ClientConnection implements PayloadSink {
     this.#response = undefined
     this.#sink = undefined
     this.#decoder = undefined
-    reject?.(error)
+    if (reject !== undefined) {
+      const lost = lines !== undefined && !this.#answered && error.code === 'UPSTREAM_RESET'
+      const again = lost ? this.#owner.again(exchange, lines) : undefined
+      if (again === undefined) reject(error)
+      else resolve!(again)
+    }
     response?.finish(error)
     sink?.fail(error)
   }
@@ -512,11 +532,6 @@ export class ClientConnection implements PayloadSink {
       )
     this.#failure = failure
     this.#fail(failure)
-  }
-
-  /** True if the upstream has sent no byte for the request that is (or was last) under way. */
-  get unanswered(): boolean {
-    return !this.#answered
   }
 
   checkTime(now: number): void {

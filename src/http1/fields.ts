@@ -197,6 +197,11 @@ function takeContentLength(fields: Fields, value: string, rules: FieldRules): vo
 }
 
 function takeConnection(fields: Fields, value: string, rules: FieldRules): void {
+  // What nearly everybody says, without the work of a list.
+  if (value === 'keep-alive' || value === 'Keep-Alive') {
+    fields.keepAlive = true
+    return
+  }
   for (const part of value.split(',')) {
     // OWS only: trim() would take a no-break space too, which others read as part of the name.
     const option = part.replace(/^[ \t]+|[ \t]+$/g, '').toLowerCase()

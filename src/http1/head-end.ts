@@ -24,3 +24,12 @@ export function mayBecomeRequest(chunk: Buffer, start: number): boolean {
   const lf = chunk.indexOf(LF, start)
   return lf === -1 || / HTTP\/\d\.\d\r\n$/.test(chunk.toString('latin1', Math.max(start, lf - 10), lf + 1))
 }
+
+/**
+ * The same in a text that is here already: an end at `from` or behind it, else -2. A bare LF before it is for the parser
+ * of the lines to refuse.
+ */
+export function findHeadEndIn(text: string, start: number, bytesMax: number): number {
+  const at = text.indexOf('\r\n\r\n', start)
+  return at === -1 || at - start > bytesMax ? -2 : at
+}

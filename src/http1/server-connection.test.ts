@@ -224,6 +224,34 @@ describe('the reader of a response that stops reading', () => {
     await clock.advance(100_000)
     assert.equal(client.destroyed, false, 'who waits for the upstream is not to blame')
   })
+
+  it('gets no second answer, whatever it asks, until it has read the first', async () => {
+    const { client, calls } = setup()
+    client.stuck = true
+    await client.send(get() + get())
+    await calls[0]!.answer(new Response(200, 'OK', [], textBody('x'.repeat(5_000))))
+    assert.equal(calls[0]!.completion?.bytesOut, 5_000)
+    await client.send(get())
+    assert.equal(calls.length, 1)
+    client.unstick()
+    await settle()
+    assert.equal(calls.length, 2)
+    await calls[1]!.answer(new Response(200, 'OK', [], textBody('second')))
+    assert.equal(calls.length, 3)
+    assert.match(client.received, /second$/)
+  })
+
+  it('and asks on is cut off after writeTimeout', async () => {
+    const { clock, client, calls } = setup()
+    client.stuck = true
+    await client.send(get() + get())
+    await calls[0]!.answer(new Response(200, 'OK', [], textBody('x'.repeat(5_000))))
+    await clock.advance(59_000)
+    assert.equal(client.destroyed, false)
+    await clock.advance(2_000)
+    assert.equal(client.destroyed, true)
+    assert.equal(calls.length, 1)
+  })
 })
 
 describe('a request body', () => {

@@ -5,12 +5,13 @@ import { MeshError } from '../base/errors.ts'
 import { type Downstream, Exchange, type Headers, type Response } from '../base/exchange.ts'
 import { latin1 } from '../base/latin1.ts'
 import { reset } from '../tcp/reset.ts'
+import { writeText } from './direct-writes.ts'
 import { BodyDecoder, checkChunks, nullSink, type PayloadSink } from './framing.ts'
-import { findHeadEnd, mayBecomeRequest } from './head-end.ts'
+import { findHeadEnd, findHeadEndIn, mayBecomeRequest } from './head-end.ts'
 import { type ParsedRequest, parseRequestHead, type RequestRules } from './request-head.ts'
 import type { Http1Server } from './server.ts'
 import { StaticReads } from './static-reads.ts'
-import { BodyWriter, fieldLines, keepable, readBuffer } from './writer.ts'
+import { BodyWriter, fieldLines, keepable, readBuffer, readView, stringBytesMax } from './writer.ts'
 
 /**
  * head: a request is awaited or arriving. body: its body is arriving. busy: it is all here, the answer is not out.
@@ -61,6 +62,10 @@ export class ServerConnection implements PayloadSink {
   #writer: BodyWriter | undefined
   #keepAlive = true
   #completed = true
+  /** The last write of a whole answer: the socket wants no more for now. */
+  #full = false
+  /** The next request waits until the client has read what was written. */
+  #awaitsReader = false
 
   constructor(server: Http1Server, socket: Socket, downstream: Downstream, rules: RequestRules) {
     this.#server = server
@@ -82,7 +87,7 @@ export class ServerConnection implements PayloadSink {
   // ------------------------------------------------------------------ reading
 
   readonly #onRead = (bytes: number): boolean => {
-    this.#onData(readBuffer.subarray(0, bytes))
+    this.#onData(readView(bytes))
     return !this.#socketPaused
   }
 
@@ -143,7 +148,16 @@ export class ServerConnection implements PayloadSink {
         start = 2
       }
     }
-    const found = findHeadEnd(chunk, start, Math.max(start, this.#headScanned - 3), limits.headBytesMax)
+    // Nearly every head comes whole: one look at it as a text is cheaper than one at its bytes.
+    let text: string | undefined
+    let found = -2
+    if (this.#headScanned === 0 && chunk.length <= stringBytesMax) {
+      text = latin1(chunk, start, chunk.length)
+      found = findHeadEndIn(text, 0, limits.headBytesMax)
+      if (found >= 0) found += start
+      else text = undefined
+    }
+    if (found < 0) found = findHeadEnd(chunk, start, Math.max(start, this.#headScanned - 3), limits.headBytesMax)
     if (found < 0) {
       if (found === -1) {
         this.#refuse(new MeshError('BAD_REQUEST', 'line ended by bare LF (RFC 9112 section 2.2)'))
@@ -163,7 +177,7 @@ export class ServerConnection implements PayloadSink {
     this.#emptyLine = false
     let request: ParsedRequest
     try {
-      const text = latin1(chunk, start, found + 4)
+      text ??= latin1(chunk, start, found + 4)
       request = parseRequestHead(text, found - start, this.#rules)
       // What is here of a chunked body is read ahead: if it is malformed, no byte of the request goes upstream.
       if (request.bodyLength === -1) checkChunks(chunk, found + 4, this.#rules, limits)
@@ -362,6 +376,7 @@ export class ServerConnection implements PayloadSink {
       return
     }
     this.#response = response
+    exchange.response = response
     if (response.tunnel !== undefined) {
       this.#tunnel(exchange, response)
       return
@@ -388,13 +403,13 @@ export class ServerConnection implements PayloadSink {
     else if (version === '1.0') head += 'connection: keep-alive\r\n'
     head += '\r\n'
     if (bodyless || body.length === 0) {
-      this.#socket.write(head, 'latin1')
+      this.#full = !writeText(this.#socket, head)
       if (body.whole === undefined) body.discard(new MeshError('UNEXPECTED', 'response has no body'))
       this.#finishResponse(0, undefined)
       return
     }
     if (body.whole !== undefined) {
-      this.#socket.write(head + body.whole, 'latin1')
+      this.#full = !writeText(this.#socket, head + body.whole)
       this.#finishResponse(body.whole.length, undefined)
       return
     }
@@ -470,6 +485,15 @@ export class ServerConnection implements PayloadSink {
   /** The exchange is over: on to what is held, or to waiting. */
   #next(): void {
     if (this.#socket.destroyed || this.#state === 'closing') return
+    // Who asks on and reads no answer is answered no more: what they cost is memory of ours, without end.
+    if (this.#full || this.#socket.writableNeedDrain) {
+      this.#awaitsReader = true
+      this.#stalledAt = this.#server.options.clock.now() + this.#server.options.limits.writeTimeoutMs
+      this.#state = 'busy'
+      this.#expiresAt = Number.POSITIVE_INFINITY
+      this.#pauseSocket()
+      return
+    }
     this.#exchange = undefined
     this.#decoder = undefined
     this.#bodySink = undefined
@@ -587,6 +611,12 @@ export class ServerConnection implements PayloadSink {
   // ------------------------------------------------------------------ the socket's own events
 
   #onDrain(): void {
+    this.#full = false
+    if (this.#awaitsReader) {
+      this.#awaitsReader = false
+      this.#next()
+      return
+    }
     if (this.#writer === undefined) return
     this.#stalledAt = Number.POSITIVE_INFINITY
     this.#response?.body.resume()

@@ -12,8 +12,19 @@ import { latin1 } from '../base/latin1.ts'
  */
 export const readBuffer: Buffer = Buffer.allocUnsafeSlow(64 * 1024)
 
+const views: (Buffer | undefined)[] = Array.from({ length: 4_096 })
+
+/**
+ * The first `bytes` bytes of `readBuffer`. A short view of one length is made once: nobody may keep it longer than the
+ * callback of the read, and the next read would change what it shows in any case.
+ */
+export function readView(bytes: number): Buffer {
+  if (bytes >= views.length) return readBuffer.subarray(0, bytes)
+  return (views[bytes] ??= readBuffer.subarray(0, bytes))
+}
+
 /** Up to here a piece is cheaper as a string: one write, no Buffer object, no writev. */
-const stringBytesMax = 16 * 1024
+export const stringBytesMax: number = 16 * 1024
 
 export function keepable(chunk: Buffer): Buffer {
   return chunk.buffer === readBuffer.buffer ? Buffer.from(chunk) : chunk

@@ -1,8 +1,7 @@
 import { MeshError } from '../base/errors.ts'
-import type { Exchange, Response } from '../base/exchange.ts'
-import type { Layer, Service } from '../base/stack.ts'
+import type { Layer } from '../base/stack.ts'
 
-/** How many exchanges are under way: those whose response body has not ended. */
+/** How many exchanges are under way: those whose last byte is not out yet. */
 export interface InFlight {
   readonly max: number
   /** One more begins, unless `max` are under way. */
@@ -30,27 +29,22 @@ export class OwnInFlight implements InFlight {
   }
 }
 
-/** Refuses with OVERLOADED before any work is done, once `limit.max` exchanges are under way. */
+/**
+ * Refuses with OVERLOADED before any work is done, once `limit.max` exchanges are under way. An exchange is under way until
+ * its last byte is out (Envoy counts an active request so), whatever became of it.
+ */
 export function inFlight(limit: InFlight): Layer {
-  const leave = (): void => limit.leave()
   return (next) => (exchange) => {
     if (!limit.enter()) {
       return Promise.reject(
         new MeshError('OVERLOADED', `${limit.max} requests are in flight already`, { unsent: true }),
       )
     }
-    return follow(next, exchange, leave)
+    const { onComplete } = exchange
+    exchange.onComplete = (completion) => {
+      limit.leave()
+      onComplete?.(completion)
+    }
+    return next(exchange)
   }
-}
-
-async function follow(next: Service, exchange: Exchange, leave: () => void): Promise<Response> {
-  let response: Response
-  try {
-    response = await next(exchange)
-  } catch (error) {
-    leave()
-    throw error
-  }
-  response.onFinish(leave)
-  return response
 }

@@ -346,23 +346,30 @@ test('an invalid mirror is ignored', async () => {
 })
 
 describe('in-flight limit', () => {
-  test('refuses above it, counts until the body has ended', async () => {
+  const completion = { bytesIn: 0, bytesOut: 0, status: 200, error: undefined }
+
+  test('refuses above it, counts until the last byte is out', async () => {
     const limit = new OwnInFlight(1)
-    const open = new Response(200, '', [], noBody)
-    const service = inFlight(limit)(() => Promise.resolve(open))
-    await service(exchange())
+    const service = inFlight(limit)(() => Promise.resolve(answer()))
+    const first = exchange()
+    let completed = 0
+    first.onComplete = () => void completed++
+    await service(first)
     assert.equal(limit.count, 1)
     await assert.rejects(service(exchange()), { code: 'OVERLOADED' })
-    open.finish(undefined)
+    first.onComplete(completion)
     assert.equal(limit.count, 0)
+    assert.equal(completed, 1, 'who waited for the end before hears of it still')
     await service(exchange())
   })
 
-  test('a failure counts down once', async () => {
+  test('a failure counts until its answer is out', async () => {
     const limit = new OwnInFlight(1)
     const service = inFlight(limit)(() => Promise.reject(new Error('x')))
-    await assert.rejects(service(exchange()), /x/)
-    await assert.rejects(service(exchange()), /x/)
+    const failing = exchange()
+    await assert.rejects(service(failing), /x/)
+    assert.equal(limit.count, 1)
+    failing.onComplete?.(completion)
     assert.equal(limit.count, 0)
   })
 })

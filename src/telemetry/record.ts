@@ -11,19 +11,19 @@ import type { Direction, Telemetry } from './telemetry.ts'
  * that its last byte is out. Stands outside `rescue`, so the mesh's own refusals are counted too.
  */
 export function record(telemetry: Telemetry, direction: Direction): Layer {
-  return (next) => async (exchange) => {
-    let reason = ''
+  return (next) => (exchange) => {
     let completed = false
     telemetry.begin(exchange)
     exchange.onComplete = (completion) => {
       assert(!completed, 'an exchange completes once')
       completed = true
+      const { response } = exchange
+      // Below 400 nobody refused, so the headers are not searched.
+      const refused = response !== undefined && response.status >= 400
+      const reason = refused ? headerValue(response.headers, 'x-outrigger-reason') : ''
       telemetry.complete(direction, exchange, completion, reason)
     }
-    const response = await next(exchange)
-    // Below 400 nobody refused, so the headers are not searched.
-    if (response.status >= 400) reason = headerValue(response.headers, 'x-outrigger-reason')
-    return response
+    return next(exchange)
   }
 }
 

@@ -43,7 +43,7 @@ function setUp(options: Partial<TelemetryOptions> = {}) {
   ): Promise<Exchange> => {
     const exchange = exchangeOf({ startedAt: clock.now(), ...facts })
     const layer = record(telemetry, facts.direction ?? 'outbound')
-    await layer((passed) => {
+    exchange.response = await layer((passed) => {
       passed.service = facts.service ?? 'shop/orders'
       passed.attempts.push(...(facts.attempts ?? []))
       passed.error = facts.error

@@ -6,7 +6,7 @@ import type { Exchange, Response } from '../base/exchange.ts'
 import { ClientConnection, type ConnectionOwner } from '../http1/client-connection.ts'
 import type { FieldRules } from '../http1/fields.ts'
 import type { Http1Limits } from '../http1/limits.ts'
-import { readBuffer } from '../http1/writer.ts'
+import { readBuffer, readView } from '../http1/writer.ts'
 import { type Connector, type Destination, noAnswer } from './connect.ts'
 import { defaultPoolLimits, type PoolLimits } from './pool-limits.ts'
 import type { PoolShare, PoolShares } from './pool-share.ts'
@@ -147,17 +147,8 @@ export class Pool implements ConnectionOwner {
   }
 
   #sendOn(connection: ClientConnection, exchange: Exchange, lines: string): Promise<Response> {
-    const reused = connection.requests > 0 || connection.idleSince >= 0
     this.#count(connection)
-    const promise = connection.send(exchange, lines)
-    if (!reused) return promise
-    // The upstream may have closed the idle connection while the request was on its way. Nothing was answered, so a
-    // request that may be repeated gets one fresh connection (RFC 9110 section 9.2.2, RFC 9112 section 9.3.1).
-    return promise.catch((error: MeshError) => {
-      const lost = error.code === 'UPSTREAM_RESET' && connection.unanswered && exchange.cancelled === undefined
-      if (!lost || !mayRepeat(exchange)) throw error
-      return this.#wait(exchange, lines)
-    })
+    return connection.send(exchange, lines, connection.requests > 0 || connection.idleSince >= 0)
   }
 
   #wait(exchange: Exchange, lines: string): Promise<Response> {
@@ -185,8 +176,7 @@ export class Pool implements ConnectionOwner {
     const onread: net.OnReadOpts = {
       buffer: readBuffer,
       callback: (bytes) => {
-        if (connection !== undefined)
-          return connection.read(bytes === readBuffer.length ? readBuffer : readBuffer.subarray(0, bytes))
+        if (connection !== undefined) return connection.read(readView(bytes))
         early = true
         return true
       },
@@ -291,6 +281,14 @@ export class Pool implements ConnectionOwner {
     if (upstreamIdleMs >= 0 && !connection.busy) {
       connection.expiresAt = Math.min(connection.expiresAt, this.#clock.now() + Math.max(0, upstreamIdleMs - 1_000))
     }
+  }
+
+  /**
+   * The upstream may have closed the idle connection while the request was on its way. Nothing was answered, so a request
+   * that may be repeated gets one fresh connection (RFC 9110 section 9.2.2, RFC 9112 section 9.3.1).
+   */
+  again(exchange: Exchange, lines: string): Promise<Response> | undefined {
+    return exchange.cancelled === undefined && mayRepeat(exchange) ? this.#wait(exchange, lines) : undefined
   }
 
   closed(connection: ClientConnection): void {
