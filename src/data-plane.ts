@@ -5,7 +5,7 @@ import type { Resource } from './api/gen/outrigger_pb.ts'
 import { BackendRegistry, type ServiceSnapshot } from './balance/backends.ts'
 import type { Transition } from './balance/breaker.ts'
 import type { Ejection } from './balance/outlier.ts'
-import { type Clock, sleep } from './base/clock.ts'
+import { type Clock, sleep, type Timer } from './base/clock.ts'
 import type { Live } from './base/live.ts'
 import type { Log } from './base/log.ts'
 import { SharedCount, type SharedTable } from './base/shared-table.ts'
@@ -38,6 +38,9 @@ export const requestsInFlightMax = 50_000
  * not would be reset with their request. Less than the grace of idle connections (http1/server.ts), which then ends them.
  */
 const acceptGraceMs = 200
+
+/** How soon the look at the event loop's delay begins and ends with traffic. */
+const watchMs = 500
 
 export interface DataPlaneParts {
   readonly options: ProxyOptions
@@ -100,6 +103,7 @@ export class DataPlane {
   readonly #destinations: Destinations
   readonly #outbound: Outbound
   readonly #inbound: Inbound
+  readonly #watch: Timer
   readonly #listeners: Record<Way, Listener[]> = { inbound: [], outbound: [] }
 
   constructor(parts: DataPlaneParts) {
@@ -110,6 +114,7 @@ export class DataPlane {
     const by = `${namespace}/${workload}`
     this.own = new OwnPolicy(source, by)
     describeTo(telemetry, this.own, credentials)
+    this.#watch = clock.every(watchMs, () => telemetry.watchLoop())
     // Our own sockets are remembered, so that captured traffic never loops.
     const connector = new Connector(clock, credentials, (socket) => this.track(socket))
     this.#pools = new Pools(connector, clock, { shares })
@@ -212,6 +217,7 @@ export class DataPlane {
   }
 
   close(): void {
+    this.#watch.cancel()
     this.#destinations.close()
     this.#outbound.http.close()
     this.#inbound.close()

@@ -1,10 +1,11 @@
 import { dashboard } from './dashboard.ts'
-import { failed, latency, success, tcpBytes, volume } from './queries.ts'
+import { failed, latency, rate, success, tcpBytes, volume } from './queries.ts'
 
 const inbound = 'reporter="destination", destination_service_namespace="$namespace", destination_workload="$workload"'
 const outbound = 'reporter="source", source_workload_namespace="$namespace", source_workload="$workload"'
 // Of the Pods, as Prometheus knows them.
 const pods = 'namespace="$namespace", pod=~"$workload.*"'
+const loopDelay = 'outrigger_event_loop_delay_seconds_bucket'
 const to = 'destination_service_namespace, destination_service_name'
 const toName = '{{destination_service_namespace}}/{{destination_service_name}}'
 
@@ -68,6 +69,18 @@ export const workload = dashboard({
           kind: 'timeseries',
           unit: 'short',
           queries: [{ expr: `outrigger_requests_in_flight{${pods}}`, legend: '{{pod}}' }],
+        },
+        {
+          title: 'Event loop late by (p99)',
+          kind: 'timeseries',
+          unit: 's',
+          queries: [{ expr: `histogram_quantile(0.99, ${rate(loopDelay, pods, 'le, pod')})`, legend: '{{pod}}' }],
+        },
+        {
+          title: 'Sockets, listeners and timers',
+          kind: 'timeseries',
+          unit: 'short',
+          queries: [{ expr: `sum by (pod) (outrigger_active_resources{${pods}})`, legend: '{{pod}}' }],
         },
         {
           title: 'Life of the certificate',

@@ -1,4 +1,5 @@
 import type { MeshErrorCode } from '../base/errors.ts'
+import { loopDelayBoundsSeconds } from './loop-delay.ts'
 import { Counters, type Family, Histograms, type MetricSpec, Readings } from './series.ts'
 
 /** Istio's names for who called whom (its standard metrics), so that dashboards written for it can be kept. */
@@ -26,7 +27,7 @@ export const metricList = {
     type: 'counter',
     help: 'Requests that are over, by caller, callee and how they ended.',
     labels: [...peerLabels, 'response_code', 'response_flags'],
-    seriesMax: 1_600,
+    seriesMax: 1_560,
   },
   duration: {
     name: 'outrigger_request_duration_seconds',
@@ -115,6 +116,20 @@ export const metricList = {
     labels: [],
     seriesMax: 1,
   },
+  loopDelay: {
+    name: 'outrigger_event_loop_delay_seconds',
+    type: 'histogram',
+    help: 'How late the event loop comes to what is due, looked at 50 times a second while there is traffic.',
+    labels: [],
+    seriesMax: 1,
+  },
+  resources: {
+    name: 'outrigger_active_resources',
+    type: 'gauge',
+    help: "Sockets, listeners, timers and what else keeps the event loop, by Node's names.",
+    labels: ['type'],
+    seriesMax: 30,
+  },
   spansExported: counter('outrigger_spans_exported_total', 'Spans that the collector took.'),
   spansDropped: counter('outrigger_spans_dropped_total', 'Spans that were lost: queue full or export failed.'),
   logDropped: counter('outrigger_access_log_dropped_total', 'Access log lines that were lost: stdout did not keep up.'),
@@ -161,6 +176,8 @@ export interface MetricSources {
   rejected(): number
   revision(): number
   inFlight(): number
+  /** Names as process.getActiveResourcesInfo() gives them, one for each. */
+  resources(): readonly string[]
   spansExported(): number
   spansDropped(): number
   logDropped(): number
@@ -182,6 +199,7 @@ export class Metrics {
   readonly tcpSent = new Counters(metricList.tcpSent)
   readonly tcpReceived = new Counters(metricList.tcpReceived)
   readonly workerRestarts = new Counters(metricList.workerRestarts)
+  readonly loopDelay = new Histograms(metricList.loopDelay, loopDelayBoundsSeconds)
   readonly families: readonly Family[]
   readonly #faults = new Counters(metricList.faults)
   readonly #authorizations = new Counters(metricList.authorizations)
@@ -221,6 +239,8 @@ export class Metrics {
       one(metricList.policyRejected, () => sources.rejected()),
       one(metricList.policyRevision, () => sources.revision()),
       one(metricList.inFlight, () => sources.inFlight()),
+      this.loopDelay,
+      new Readings(metricList.resources, () => countByName(sources.resources())),
       one(metricList.spansExported, () => sources.spansExported()),
       one(metricList.spansDropped, () => sources.spansDropped()),
       one(metricList.logDropped, () => sources.logDropped()),
@@ -273,6 +293,12 @@ export class Metrics {
   retryWithheld(service: string, outcome: 'budget' | 'body' | 'deadline' | 'unsafe'): void {
     this.retries.count([service === '' ? 'unknown' : service, outcome])
   }
+}
+
+function countByName(names: readonly string[]): (readonly [values: readonly string[], value: number])[] {
+  const counts = new Map<string, number>()
+  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1)
+  return Array.from(counts, ([name, count]) => [[name], count] as const)
 }
 
 /**

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { describe, it } from 'node:test'
 import { create } from '@bufbuild/protobuf'
 import { FakeClock } from '../../test/support/fake-clock.ts'
@@ -252,6 +254,41 @@ describe('metrics', () => {
     const after = await telemetry.scrape()
     assert.ok(!after.includes('endpoint="10.0.0.1:80"'))
     assert.ok(after.includes('outrigger_outlier_ejections_active{service="shop/orders"} 0\n'))
+  })
+
+  it('looks at the delay of the event loop while there is traffic, and not when there is none', async () => {
+    const { clock, telemetry, run } = setUp()
+    const looks = async (): Promise<number> => {
+      const [line] = await scrapeLines(telemetry, 'outrigger_event_loop_delay_seconds_count')
+      return Number(line?.split(' ').at(-1))
+    }
+    telemetry.watchLoop()
+    await clock.advance(100)
+    assert.equal(await looks(), 0)
+    await run({})
+    telemetry.watchLoop()
+    await clock.advance(100)
+    assert.equal(await looks(), 5)
+    telemetry.tcpOpened('outbound', 'shop/orders', '').relayed(1, 0)
+    telemetry.watchLoop()
+    await clock.advance(100)
+    assert.equal(await looks(), 10)
+    telemetry.watchLoop()
+    await clock.advance(1_000)
+    assert.equal(await looks(), 10)
+  })
+
+  it('shows what keeps the event loop, by name', async () => {
+    const { telemetry } = setUp()
+    const listeners = async (): Promise<number> => {
+      const lines = await scrapeLines(telemetry, 'outrigger_active_resources{type="TCPServerWrap"}')
+      return Number(lines[0]?.split(' ').at(-1) ?? 0)
+    }
+    const before = await listeners()
+    const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    assert.equal(await listeners(), before + 1)
+    server.close()
   })
 
   it('never shows more than 5,000 series, whatever the traffic, and scrapes in time', async () => {

@@ -7,6 +7,7 @@ import { AccessLog, type AccessLogFormat } from './access-log.ts'
 import { Exporter } from './exporter.ts'
 import { Exposition } from './exposition.ts'
 import { type ByteSink, LineWriter } from './line-writer.ts'
+import { LoopDelay } from './loop-delay.ts'
 import { type Counted, merged } from './merged.ts'
 import { Metrics } from './metrics.ts'
 import { resultOf } from './result.ts'
@@ -77,7 +78,11 @@ export class Telemetry {
   readonly #ejected = new Map<string, Set<string>>()
   #breakerCount = 0
   #samplingPpm: number
+  readonly #loopDelay: LoopDelay
   #inFlight = 0
+  /** Requests and opaque bytes at the last look. */
+  #seen = 0
+  #begun = 0
   #certificate: { spiffeId: string; expiresAtMs: number } | null = null
   #watch = { connected: false, revision: 0 }
   #rejected: readonly RejectedResource[] = []
@@ -103,6 +108,7 @@ export class Telemetry {
         rejected: () => this.#rejected.length,
         revision: () => this.#watch.revision,
         inFlight: () => this.#inFlight,
+        resources: () => process.getActiveResourcesInfo(),
         spansExported: () => this.#exporter.exported,
         spansDropped: () => this.#exporter.dropped,
         logDropped: () => this.#writer.dropped,
@@ -111,6 +117,7 @@ export class Telemetry {
       },
       options.clusterDomain ?? 'cluster.local',
     )
+    this.#loopDelay = new LoopDelay(clock, this.metrics.loopDelay)
     this.#traffic = new TrafficBook(this.metrics, workload, () => this.#certificate?.spiffeId ?? '')
     this.#tcp = new TcpBook(this.metrics, this.#traffic)
     const { others } = options
@@ -137,6 +144,7 @@ export class Telemetry {
   /** Gives the exchange its trace context. The first thing that happens to a request. */
   begin(exchange: Exchange): void {
     this.#inFlight++
+    this.#begun++
     const parent = takeParent(exchange.request.headers)
     if (!this.#exporter.enabled) {
       // Nothing is recorded here, so the next hop stays a child of whoever called us.
@@ -208,6 +216,14 @@ export class Telemetry {
     this.#rejected = rejected
   }
 
+  /** Called twice a second: the delay of the event loop is looked at while there is traffic. */
+  watchLoop(): void {
+    const { sent, received } = this.#tcp.stats()
+    const seen = this.#begun + sent + received
+    this.#loopDelay.watch(seen !== this.#seen || this.#inFlight > 0)
+    this.#seen = seen
+  }
+
   /** What a thread has counted, for the process to add up. */
   counted(): Counted {
     return Object.fromEntries(
@@ -238,6 +254,7 @@ export class Telemetry {
 
   /** Writes what is buffered and sends what is queued; two seconds at most for a collector that hangs. */
   async close(): Promise<void> {
+    this.#loopDelay.stop()
     await Promise.all([this.#exporter.close(), this.#writer.flushed()])
   }
 
