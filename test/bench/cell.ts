@@ -4,7 +4,19 @@ import type { Processes, Started } from './processes.ts'
 import type { Tools } from './tools.ts'
 
 /** Cells of one group are measured by one protocol (groups.ts) and stand in one table. */
-export type Group = 'plain' | 'sizes' | 'tls' | 'two-hop' | 'tax' | 'latency' | 'memory'
+export type Group =
+  | 'plain'
+  | 'sizes'
+  | 'tls'
+  | 'two-hop'
+  | 'tax'
+  | 'tcp'
+  | 'storm'
+  | 'latency'
+  | 'errors'
+  | 'memory'
+  | 'idle'
+  | 'start'
 
 /** Whom a cell can be compared with. `off` is Outrigger itself without the feature. */
 export type Peer = 'envoy' | 'nginx' | 'haproxy' | 'httpProxy3' | 'off'
@@ -20,10 +32,14 @@ export interface Cell {
   readonly baseline?: string
   /** Share of the requests that are traced, and spans that one request makes at least; others make no spans. */
   readonly traced?: { readonly share: number; readonly spans: number }
+  /** New connections offer the session of the one before. */
+  readonly resume?: boolean
   /** Printed below the table: what a figure of it is, or why there is none. */
   readonly note?: string
   /** Starts the programs. May be called more than once in a round; what it started is stopped after the round. */
   start(bench: Bench): Promise<Running>
+  /** Where starts are timed: prepares another one of the measured process, and hands back what begins it. */
+  readonly again?: (bench: Bench) => Promise<() => Pick<Running, 'target' | 'measured'>>
 }
 
 /** What a cell needs to start its programs. */
@@ -56,6 +72,8 @@ export interface Running {
 }
 
 export interface ClientTls {
+  /** Of the measured proxy, without the helper in between. */
+  readonly port: number
   /** Chain and key in one file. */
   readonly pem: string
   readonly alpn: string

@@ -69,6 +69,28 @@ export const goals: readonly Goal[] = [
     atMost: 1,
     says: 'private memory (USS) of each of ten sidecars, to ten Envoys',
   },
+  {
+    cell: 'outrigger-tcp',
+    figure: 'bytesPerCpuSecond',
+    to: 'haproxy',
+    atLeast: 0.7,
+    says: 'MB of opaque bytes per CPU-second, to HAProxy',
+  },
+  {
+    cell: 'outrigger-errors',
+    figure: 'loopDelayP99Seconds',
+    unit: 0.001,
+    atMost: 5,
+    says: 'ms that the event loop is late (p99) at 5,000 requests/s with 20 % errors',
+  },
+  {
+    cell: 'outrigger-idle',
+    figure: 'bytesPerConnection',
+    unit: 1024,
+    atMost: 20,
+    says: 'KiB of an idle connection, plaintext outbound',
+  },
+  { cell: 'outrigger-start', figure: 'startMs', atMost: 300, says: 'ms from a first start to the first answer' },
 ]
 
 /** What one control plane on one CPU promises to a thousand sidecars, in the units that stand in `says`. */

@@ -1,8 +1,12 @@
 /** Per group: what is measured, for how long, and what its table shows. */
 import type { Group, Peer } from './cell.ts'
 import { capacity, sizes } from './protocols/capacity.ts'
+import { idle, storm } from './protocols/connections.ts'
+import { withErrors } from './protocols/errors.ts'
 import { latency, pacedPerSecond } from './protocols/latency.ts'
 import { memoryAtRate } from './protocols/memory.ts'
+import { startToServing } from './protocols/start.ts'
+import { tcp } from './protocols/tcp.ts'
 import type { Protocol } from './protocols/window.ts'
 import type { Timing } from './timing.ts'
 
@@ -96,6 +100,31 @@ export const groups: Readonly<Record<Group, GroupSpec>> = {
       { head: 'to off', figure: 'cpuUsPerRequest', peer: 'off', digits: 2 },
     ],
   },
+  tcp: {
+    title: 'opaque bytes, one hop without TLS: answers of 1 MB, then exchanges of 128 bytes',
+    protocol: tcp,
+    timing: { rounds: 2, seconds: 4, warmupSeconds: 3, connections: 8 },
+    columns: [
+      { head: 'MB/CPU-s', figure: 'bytesPerCpuSecond', digits: 0, factor: 1e-6 },
+      { head: 'MB/s', figure: 'bytesPerSecond', digits: 0, factor: 1e-6, short: true },
+      { head: 'exchanges/CPU-s', figure: 'exchangesPerCpuSecond', digits: 0, short: true },
+      to('haproxy', 'HAProxy (bulk)', 'bytesPerCpuSecond'),
+      to('envoy', 'Envoy (bulk)', 'bytesPerCpuSecond'),
+      to('haproxy', 'HAProxy (exchanges)', 'exchangesPerCpuSecond'),
+    ],
+  },
+  storm: {
+    title: 'new connections, one request each',
+    protocol: storm,
+    timing: { rounds: 2, seconds: 4, warmupSeconds: 3, connections: 16 },
+    columns: [
+      { head: 'CPU us/connection', figure: 'cpuUsPerConnection', digits: 0 },
+      { head: 'connections/CPU-s', figure: 'connectionsPerCpuSecond', digits: 0 },
+      { head: 'connections/s', figure: 'connectionsPerSecond', digits: 0, short: true },
+      { head: 'resumed %', figure: 'resumedShare', digits: 0, factor: 100, short: true },
+      to('envoy', 'Envoy', 'connectionsPerCpuSecond'),
+    ],
+  },
   latency: {
     title: `latency at ${pacedPerSecond} requests/s, open loop, in us from the moment a request was due`,
     protocol: latency,
@@ -109,6 +138,19 @@ export const groups: Readonly<Record<Group, GroupSpec>> = {
       { head: 'added p99', figure: 'added-p99Us', digits: 0 },
       to('envoy', 'Envoy (added p99)', 'added-p99Us'),
       us('lagP99', 'generator late p99'),
+    ],
+  },
+  errors: {
+    title: '5,000 requests/s, open loop, one try in five fails, retries and breakers on',
+    protocol: withErrors,
+    timing: { rounds: 2, seconds: 10, warmupSeconds: 4, connections: 50 },
+    columns: [
+      { head: 'event loop late ms (p99)', figure: 'loopDelayP99Seconds', digits: 1, factor: 1000 },
+      us('p50'),
+      us('p99'),
+      { head: 'failed %', figure: 'failedShare', digits: 2, factor: 100, short: true },
+      { head: 'CPU us/request', figure: 'cpuUsPerRequest', digits: 1 },
+      to('envoy', 'Envoy (p99)', 'p99Us'),
     ],
   },
   memory: {
@@ -125,6 +167,29 @@ export const groups: Readonly<Record<Group, GroupSpec>> = {
       to('envoy', 'Envoy (RSS)', 'rssBytes'),
       to('envoy', '(PSS)', 'pssBytes'),
       to('envoy', '(USS)', 'ussBytes'),
+    ],
+  },
+  idle: {
+    title: 'memory of an idle connection (10,000 plain ones, 2,500 with mTLS)',
+    protocol: idle,
+    timing: { rounds: 1, seconds: 2, warmupSeconds: 3, connections: 50 },
+    columns: [
+      { head: 'KiB RSS', figure: 'bytesPerConnection', digits: 1, factor: 1 / 1024 },
+      { head: 'KiB USS', figure: 'ussBytesPerConnection', digits: 1, factor: 1 / 1024 },
+      mb('RSS MB with all', 'rssBytes'),
+      { head: 'connections', figure: 'connections', digits: 0, short: true },
+      to('envoy', 'Envoy', 'bytesPerConnection'),
+    ],
+  },
+  start: {
+    title: 'from the start of the process to the first answer (median of five starts)',
+    protocol: startToServing,
+    timing: { rounds: 1, seconds: 1, warmupSeconds: 1, connections: 1 },
+    columns: [
+      { head: 'ms', figure: 'startMs', digits: 0 },
+      { head: 'slowest', figure: 'startMsMax', digits: 0, short: true },
+      { head: 'CPU ms', figure: 'startCpuMs', digits: 0, short: true },
+      to('envoy', 'Envoy', 'startMs'),
     ],
   },
 }

@@ -2,13 +2,9 @@
  * `npm run bench`: what a request costs in Outrigger and in its peers, on this machine, in one run.
  * Protocol and what makes a cell void: README.md.
  */
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { systemClock } from '../../src/base/clock.ts'
-import { build } from '../build.ts'
 import type { Bench, Cell, Group } from './cell.ts'
 import { cells } from './cells/cells.ts'
 import { writeCertificates } from './certificates.ts'
@@ -19,13 +15,14 @@ import { groups } from './groups.ts'
 import { startBackend, startSink } from './helpers.ts'
 import { measure } from './measure.ts'
 import { type Options, readOptions, usage } from './options.ts'
-import { everyPort, port } from './ports.ts'
-import { Processes, requireFreePorts } from './processes.ts'
+import { port } from './ports.ts'
 import type { Round } from './round.ts'
+import { withBench } from './session.ts'
+import { soakMain } from './soak/main.ts'
 import { type Results, type Summary, summarize } from './summary.ts'
 import { table } from './table.ts'
 import { timingOf } from './timing.ts'
-import { findTools, machine, twoCpus, versions } from './tools.ts'
+import { machine, versions } from './tools.ts'
 
 const everyCell: readonly Cell[] = inGroups(cells)
 
@@ -33,8 +30,9 @@ const everyCell: readonly Cell[] = inGroups(cells)
 process.exitCode = 1
 try {
   const [first, ...rest] = process.argv.slice(2)
-  process.exitCode =
-    first === 'control-plane' ? await controlPlane(rest) : await main(readOptions(process.argv.slice(2)))
+  if (first === 'control-plane') process.exitCode = await controlPlane(rest)
+  else if (first === 'soak') process.exitCode = await soakMain(rest, say)
+  else process.exitCode = await main(readOptions(process.argv.slice(2)))
 } catch (error) {
   if (!(error instanceof BenchFailure)) throw error
   process.stderr.write(`bench: ${error.message}\n`)
@@ -46,44 +44,12 @@ async function main(options: Options): Promise<number> {
     return 0
   }
   const chosen = choose(options.cells)
-  const tools = findTools()
-  const [proxyCpu, restCpu] = twoCpus()
-  await requireFreePorts(everyPort)
-  if (options.build) {
-    say('building dist/')
-    compile()
-  }
-  // What this process does must not disturb the proxy: all its threads leave its CPU.
-  execFileSync(tools.taskset, ['-a', '-c', '-p', String(restCpu), String(process.pid)])
-  const workFolder = mkdtempSync(path.join(tmpdir(), 'outrigger-bench-'))
-  const folder = fileURLToPath(new URL('.', import.meta.url))
-  const processes = new Processes(systemClock, tools)
-  const bench: Bench = { clock: systemClock, tools, processes, proxyCpu, restCpu, workFolder, folder }
-  const interrupted = (): void => {
-    void processes.stopAll().then(() => {
-      rmSync(workFolder, { recursive: true, force: true })
-      process.exit(130)
-    })
-  }
-  process.once('SIGINT', interrupted)
-  process.once('SIGTERM', interrupted)
-  try {
-    await writeCertificates(path.join(workFolder, 'certificates'), systemClock)
+  return withBench(options.build, say, async (bench) => {
+    await writeCertificates(path.join(bench.workFolder, 'certificates'), systemClock)
     await startHelpers(bench)
     const results = await allRounds(bench, chosen, options)
-    return report(chosen, results, options, versions(tools))
-  } finally {
-    await processes.stopAll()
-    rmSync(workFolder, { recursive: true, force: true })
-  }
-}
-
-function compile(): void {
-  try {
-    build()
-  } catch (error) {
-    throw new BenchFailure(`npm run build fails: ${error instanceof Error ? error.message : String(error)}`)
-  }
+    return report(chosen, results, options, versions(bench.tools))
+  })
 }
 
 async function startHelpers(bench: Bench): Promise<void> {

@@ -17,6 +17,7 @@ export interface Options {
 
 export const usage = `Usage: npm run bench -- [OPTIONS]
        npm run bench -- control-plane [OPTIONS]   (its own --help)
+       npm run bench -- soak [OPTIONS]            (its own --help)
 
 Compares Outrigger with Envoy, HAProxy, nginx, http-proxy-3 and fast-proxy on this machine.
 The protocol stands in test/bench/README.md. Exit code 1: something is missing, or a cell is void.

@@ -78,16 +78,19 @@ export class Processes {
     return started
   }
 
-  /** Resolves with the body when `url` answers 200; throws when a process ended or `withinMs` have passed. */
+  /**
+   * Resolves with the body when `url` answers 200; throws when a process ended or `withinMs` have passed. It asks again
+   * `pauseMs` after each answer that is none.
+   */
   async ready(
     url: string,
     headers: Record<string, string>,
     by: readonly Started[],
-    withinMs = 20_000,
+    { withinMs = 20_000, pauseMs = 50 }: { readonly withinMs?: number; readonly pauseMs?: number } = {},
   ): Promise<string> {
     const until = this.#clock.now() + withinMs
     // A clock's timer does not keep this process alive: the end of the last child would end it, in silence.
-    const pause = (): Promise<void> => Promise.race([sleep(this.#clock, 50), ...by.map(({ gone }) => gone)])
+    const pause = (): Promise<void> => Promise.race([sleep(this.#clock, pauseMs), ...by.map(({ gone }) => gone)])
     for (let last = 'no answer'; ; await pause()) {
       for (const started of by) {
         const end = started.ended()

@@ -1,6 +1,17 @@
 import type { Cell } from '../cell.ts'
 import { capacityCells } from './capacity.ts'
-import { latencyCells, memoryCells } from './memory.ts'
+import { idleCells, startCells, stormCells, tcpCells } from './connections.ts'
+import { errorCells, latencyCells, memoryCells } from './memory.ts'
 import { taxCells } from './tax.ts'
 
-export const cells: readonly Cell[] = [...capacityCells, ...taxCells, ...latencyCells, ...memoryCells]
+export const cells: readonly Cell[] = [
+  ...capacityCells,
+  ...taxCells,
+  ...tcpCells,
+  ...stormCells,
+  ...latencyCells,
+  ...errorCells,
+  ...memoryCells,
+  ...idleCells,
+  ...startCells,
+]

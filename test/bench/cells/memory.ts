@@ -3,7 +3,7 @@ import { type Bench, type Cell, headers, type Running, urlAt } from '../cell.ts'
 import { manySidecars, port } from '../ports.ts'
 import { featuresOn, mesh, onePercent, startDirect } from './capacity.ts'
 import { at, outbound, startControlPlane, startPair, startSidecar } from './ours.ts'
-import { envoyFeatures, envoyListeningAt, haproxy, nginxProxy, one, startEnvoyPair } from './peers.ts'
+import { envoyFaulty, envoyFeatures, envoyListeningAt, haproxy, nginxProxy, one, startEnvoyPair } from './peers.ts'
 
 const featured = { group: 'memory', traced: onePercent } as const
 const timed = { group: 'latency', baseline: 'direct-latency' } as const
@@ -46,6 +46,14 @@ export const latencyCells: readonly Cell[] = [
     about: 'two Envoys, mTLS 1.3 between, features on',
     start: startEnvoyPair,
   },
+]
+
+export const errorCells: readonly Cell[] = [
+  outbound(
+    { group: 'errors', name: 'outrigger-errors', about: 'ours, features on', peers: { envoy: 'envoy-errors' } },
+    ['base', 'faulty', 'on'],
+  ),
+  one({ group: 'errors', name: 'envoy-errors', about: 'Envoy, features on' }, envoyFaulty),
 ]
 
 /** Ten sidecars of the same workload: ten copies on one host, as Pods of a Deployment are. */

@@ -44,7 +44,7 @@ export async function startInbound(bench: Bench, folders: readonly string[]): Pr
     target,
     measured: [sidecar],
     started: [helper, sidecar, control.process],
-    client: { pem, alpn },
+    client: { port: port.inbound, pem, alpn },
     metrics: metricsOf('backend'),
   }
 }
@@ -156,7 +156,7 @@ export function spawnSidecar(
   })
 }
 
-const listeners = {
+export const listeners = {
   client: {
     outbound: at(port.outbound),
     admin: at(port.outboundAdmin),

@@ -7,33 +7,36 @@ import { port } from '../ports.ts'
 import type { Started } from '../processes.ts'
 
 /** Starts one process and says where it listens. */
-export interface Proxy {
+export interface PeerProxy {
   readonly at: number
   readonly start: (bench: Bench) => Started
 }
 
 export const envoyRouter = envoyProxy('router', port.envoyRouter)
 export const envoyFeatures = envoyProxy('features', port.envoyFeatures)
-export const haproxy: Proxy = {
-  at: port.haproxy,
-  start: (bench) =>
-    proxy(bench, 'haproxy', [bench.tools.haproxy, '-db', '-f', path.join(bench.folder, 'haproxy', 'proxy.cfg')]),
+export const envoyTcp = envoyProxy('tcp', port.envoyTcp)
+/** The features, before the backend's port where one request in five fails. */
+export const envoyFaulty: PeerProxy = {
+  at: port.envoyFeatures,
+  start: (bench) => envoy(bench, 'features', [[`port_value: ${port.backend} `, `port_value: ${port.faulty} `]]),
 }
-export const nginxProxy: Proxy = {
+export const haproxy = haproxyProxy('proxy', port.haproxy)
+export const haproxyTcp = haproxyProxy('tcp', port.haproxyTcp)
+export const nginxProxy: PeerProxy = {
   at: port.nginx,
   start: (bench) => proxy(bench, 'nginx', nginx(bench, 'proxy.conf')),
 }
-export const httpProxy3: Proxy = {
+export const httpProxy3: PeerProxy = {
   at: port.httpProxy3,
   start: (bench) => proxy(bench, 'http-proxy-3', nodeProgram(bench, 'http-proxy-3', port.httpProxy3)),
 }
-export const fastProxy: Proxy = {
+export const fastProxy: PeerProxy = {
   at: port.fastProxy,
   start: (bench) => proxy(bench, 'fast-proxy', nodeProgram(bench, 'fast-proxy', port.fastProxy)),
 }
 
 /** A cell of one process. */
-export function one(cell: Omit<Cell, 'start'>, { at, start }: Proxy): Cell {
+export function one(cell: Omit<Cell, 'start'>, { at, start }: PeerProxy): Cell {
   return {
     ...cell,
     start: (bench) => {
@@ -49,7 +52,12 @@ export function startEnvoyInbound(bench: Bench): Promise<Running> {
   const pem = path.join(bench.workFolder, 'certificates', 'client.pem')
   const helper = originateMtls(bench, port.envoyInbound, pem, 'http/1.1')
   const target = { url: urlAt(port.originateMtls), headers }
-  return Promise.resolve({ target, measured: [inbound], started: [helper, inbound], client: { pem, alpn: 'http/1.1' } })
+  return Promise.resolve({
+    target,
+    measured: [inbound],
+    started: [helper, inbound],
+    client: { port: port.envoyInbound, pem, alpn: 'http/1.1' },
+  })
 }
 
 export function startEnvoyPair(bench: Bench): Promise<Running> {
@@ -61,7 +69,15 @@ function proxy(bench: Bench, name: string, command: readonly string[]): Started 
   return bench.processes.start(name, command, { cpu: bench.proxyCpu, cwd: bench.workFolder })
 }
 
-function envoyProxy(config: string, at: number): Proxy {
+function haproxyProxy(config: string, at: number): PeerProxy {
+  const start = (bench: Bench): Started => {
+    const file = path.join(bench.folder, 'haproxy', `${config}.cfg`)
+    return proxy(bench, `haproxy (${config})`, [bench.tools.haproxy, '-db', '-f', file])
+  }
+  return { at, start }
+}
+
+function envoyProxy(config: string, at: number): PeerProxy {
   return { at, start: (bench) => envoy(bench, config) }
 }
 

@@ -50,7 +50,7 @@ export class ControlPlaneProcess {
       cpu,
       cwd: workFolder,
     })
-    await processes.ready(`http://127.0.0.1:${port.controlAdmin}/healthz`, {}, [this.#started], readyMs)
+    await processes.ready(`http://127.0.0.1:${port.controlAdmin}/healthz`, {}, [this.#started], { withinMs: readyMs })
   }
 
   /** Without a chance to say goodbye. */
