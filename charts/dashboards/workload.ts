@@ -77,7 +77,7 @@ export const workload = dashboard({
           queries: [{ expr: `histogram_quantile(0.99, ${rate(loopDelay, pods, 'le, pod')})`, legend: '{{pod}}' }],
         },
         {
-          title: 'Sockets, listeners and timers',
+          title: 'Sockets and listeners',
           kind: 'timeseries',
           unit: 'short',
           queries: [{ expr: `sum by (pod) (outrigger_active_resources{${pods}})`, legend: '{{pod}}' }],

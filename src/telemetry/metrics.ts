@@ -126,7 +126,7 @@ export const metricList = {
   resources: {
     name: 'outrigger_active_resources',
     type: 'gauge',
-    help: "Sockets, listeners, timers and what else keeps the event loop, by Node's names.",
+    help: "Sockets, listeners and what else keeps the process alive, by Node's names.",
     labels: ['type'],
     seriesMax: 30,
   },

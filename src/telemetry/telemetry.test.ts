@@ -278,7 +278,7 @@ describe('metrics', () => {
     assert.equal(await looks(), 10)
   })
 
-  it('shows what keeps the event loop, by name', async () => {
+  it('shows what keeps the process alive, by name', async () => {
     const { telemetry } = setUp()
     const listeners = async (): Promise<number> => {
       const lines = await scrapeLines(telemetry, 'outrigger_active_resources{type="TCPServerWrap"}')

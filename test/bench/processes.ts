@@ -86,7 +86,7 @@ export class Processes {
     url: string,
     headers: Record<string, string>,
     by: readonly Started[],
-    { withinMs = 20_000, pauseMs = 50 }: { readonly withinMs?: number; readonly pauseMs?: number } = {},
+    { withinMs = 60_000, pauseMs = 50 }: { readonly withinMs?: number; readonly pauseMs?: number } = {},
   ): Promise<string> {
     const until = this.#clock.now() + withinMs
     // A clock's timer does not keep this process alive: the end of the last child would end it, in silence.
