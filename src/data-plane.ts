@@ -22,6 +22,8 @@ import { Outbound } from './outbound.ts'
 import { describeTo, OwnPolicy } from './own-policy.ts'
 import type { InboundEnv, OutboundEnv, PolicyEvent } from './policy/env.ts'
 import { OwnInFlight } from './policy/in-flight.ts'
+import { MemoryBound } from './policy/memory-bound.ts'
+import { Overload } from './policy/overload.ts'
 import { SharedInFlight } from './policy/shared-limits.ts'
 import type { Runtime } from './runtime.ts'
 import type { BackendFacts, Telemetry } from './telemetry/telemetry.ts'
@@ -104,6 +106,7 @@ export class DataPlane {
   readonly #outbound: Outbound
   readonly #inbound: Inbound
   readonly #watch: Timer
+  readonly #overload: Overload
   readonly #listeners: Record<Way, Listener[]> = { inbound: [], outbound: [] }
 
   constructor(parts: DataPlaneParts) {
@@ -145,6 +148,11 @@ export class DataPlane {
       backends: this.#backends,
       clock,
     })
+    const inFlight = new MemoryBound(
+      this.#shared === undefined
+        ? new OwnInFlight(requestsInFlightMax)
+        : new SharedInFlight(this.#shared, requestsInFlightMax),
+    )
     const runtime: Runtime = {
       options,
       clock,
@@ -153,10 +161,7 @@ export class DataPlane {
       credentials,
       mesh: this.own.mesh,
       connector,
-      inFlight:
-        this.#shared === undefined
-          ? new OwnInFlight(requestsInFlightMax)
-          : new SharedInFlight(this.#shared, requestsInFlightMax),
+      inFlight,
       guard: this.#guard,
       by,
     }
@@ -167,6 +172,15 @@ export class DataPlane {
       ownPorts: () => this.addresses.values().map(({ port }) => port),
     })
     this.#inbound = new Inbound(runtime, this.#localPools, this.#inboundEnv, this.own.workload)
+    this.#overload = new Overload({
+      clock,
+      inFlight,
+      onKeepAlive: (off) => {
+        for (const { http } of [this.#outbound, this.#inbound]) http.crowded = off
+      },
+      warn: (message) => log.warn(message),
+    })
+    telemetry.watchOverload(this.#overload)
   }
 
   /** Throws if a part that will use the resource cannot compile it. */
@@ -218,6 +232,7 @@ export class DataPlane {
 
   close(): void {
     this.#watch.cancel()
+    this.#overload.close()
     this.#destinations.close()
     this.#outbound.http.close()
     this.#inbound.close()
@@ -277,7 +292,8 @@ export class DataPlane {
     const shared = this.#shared && new SharedCount(this.#shared, this.#shared.claim('counts', `listener ${name}`), 0)
     // Where any port will do, the first thread has found one.
     const port = this.addresses.get(name)?.port ?? at.port
-    const listener = new Listener({ name, host: at.host, port, clock, onConnection, shared })
+    const refusing = (): boolean => this.#overload.refuses()
+    const listener = new Listener({ name, host: at.host, port, clock, onConnection, shared, refusing })
     let bound: HostPort
     try {
       bound = await listener.listen()

@@ -16,6 +16,7 @@ import {
   policyProblems,
   whereProblems,
 } from './tidy/documents.ts'
+import { faultProblems } from './tidy/faults.ts'
 import { readSource } from './tidy/source-text.ts'
 import { clockProblems, layerProblems, longFiles, machineProblems, untestedExamples } from './tidy/text-rules.ts'
 import { Tree } from './tidy/tree.ts'
@@ -111,6 +112,14 @@ const checks: readonly Check[] = [
       [plus('control-plane/main.ts', 'setTimeout(() => {}, 1)'), /uses setTimeout/],
       [plus('src/cli/table.ts', `import { setTimeout as wait } from 'node:timers/promises'`), /uses from 'node:timers/],
       [plus('src/cli/table.ts', ['export const y = `$', '{Math.random()}`'].join('')), /uses Math\.random/],
+    ],
+  },
+  {
+    that: 'every fault of the table has its tests',
+    find: faultProblems,
+    faults: [
+      [minus('test/integration/faults-upstream.test.ts', 'F17: all endpoints down'), /F17: .* has no test 'F17: all/],
+      [tree.with({ 'test/netns/sidecars.test.ts': undefined }), /F28: there is no test\/netns\/sidecars\.test\.ts/],
     ],
   },
   {

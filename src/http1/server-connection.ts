@@ -387,7 +387,7 @@ export class ServerConnection implements PayloadSink {
     const chunked = !bodyless && body.length === undefined && version === '1.1'
     if (!bodyless && body.length === undefined && !chunked) this.#keepAlive = false
     // What the client has pipelined already is still answered.
-    const leaving = this.#server.retiring || this.#server.draining || this.#ended
+    const leaving = this.#server.retiring || this.#server.draining || this.#server.crowded || this.#ended
     if (leaving && (this.#held.length === 0 || !this.#bodyDone)) this.#keepAlive = false
     // A client that waits for 100 may or may not send its body after a final answer: nobody can tell where the next
     // request would begin (RFC 9110 section 10.1.1).

@@ -41,6 +41,8 @@ export class Http1Server {
   draining = false
   /** Answers say `Connection: close`; everything else goes on. */
   retiring = false
+  /** The same, as long as memory is short. */
+  crowded = false
 
   constructor(options: Http1ServerOptions) {
     this.options = options

@@ -18,6 +18,8 @@ export interface ListenerOptions {
   readonly connectionsMax?: number | undefined
   /** Other threads listen on the same port (SO_REUSEPORT), and `connectionsMax` is of all of them together. */
   readonly shared?: SharedCount | undefined
+  /** New ones are reset while it says so: memory is short. */
+  readonly refusing?: (() => boolean) | undefined
 }
 
 /** A bound address that accepts, and knows what it accepted until that is closed. */
@@ -29,7 +31,7 @@ export class Listener {
   #onEmpty: (() => void) | undefined = undefined
   /** Accepted since start, the refused ones not included. */
   accepted = 0
-  /** Reset because `connectionsMax` were open. */
+  /** Reset because `connectionsMax` were open, or memory was short. */
   refused = 0
   /** The kernel could not give us a connection (out of descriptors or memory). */
   acceptErrors = 0
@@ -92,7 +94,10 @@ export class Listener {
     // Stays for good: an error between two owners of the socket must not end the process.
     socket.on('error', ignoreError)
     const { shared } = this.#options
-    if (!(shared?.tryAdd(this.#connectionsMax) ?? this.#open.size < this.#connectionsMax)) {
+    if (
+      this.#options.refusing?.() === true ||
+      !(shared?.tryAdd(this.#connectionsMax) ?? this.#open.size < this.#connectionsMax)
+    ) {
       this.refused++
       reset(socket)
       return

@@ -132,7 +132,7 @@ class HedgedTry {
   #answered(branch: Exchange, response: Response): void {
     this.#leave(branch)
     const { conditions } = this.#hedger.parts
-    const wanted = this.#running.length === 0 || !conditions.ofResponse(response.status, branch.request.method)
+    const wanted = this.#running.length === 0 || !conditions.ofResponse(response, branch.request.method)
     if (this.#over || !wanted) {
       response.tunnel?.socket.destroy()
       response.body.discard(superseded)

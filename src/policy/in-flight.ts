@@ -4,6 +4,8 @@ import type { Layer } from '../base/stack.ts'
 /** How many exchanges are under way: those whose last byte is not out yet. */
 export interface InFlight {
   readonly max: number
+  /** `max` is lower than it was set: memory is short. */
+  readonly short?: boolean
   /** One more begins, unless `max` are under way. */
   enter(): boolean
   leave(): void
@@ -37,7 +39,11 @@ export function inFlight(limit: InFlight): Layer {
   return (next) => (exchange) => {
     if (!limit.enter()) {
       return Promise.reject(
-        new MeshError('OVERLOADED', `${limit.max} requests are in flight already`, { unsent: true }),
+        new MeshError(
+          'OVERLOADED',
+          `${limit.max} requests are in flight already${limit.short === true ? ', and memory is short' : ''}`,
+          { unsent: true },
+        ),
       )
     }
     const { onComplete } = exchange

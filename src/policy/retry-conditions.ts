@@ -1,5 +1,7 @@
 import type { Retry } from '../api/gen/outrigger_pb.ts'
-import { errorCodes, type MeshError } from '../base/errors.ts'
+import { errorCodes, MeshError, type MeshErrorCode } from '../base/errors.ts'
+import type { Response } from '../base/exchange.ts'
+import { headerValue } from '../route/headers.ts'
 
 /** The words of `retry.conditions`. */
 export type RetryCondition =
@@ -36,9 +38,15 @@ export class RetryConditions {
     return this.#methods.has(method)
   }
 
-  /** A response came, so the request was acted on. */
-  ofResponse(status: number, method: string): boolean {
-    return this.#wantsStatus(status) && this.#methods.has(method)
+  /**
+   * A response came, so the request was acted on; or the sidecar of the endpoint says what became of it on its way to the
+   * application, which is then judged as if it had happened here.
+   */
+  ofResponse({ status, headers }: Response, method: string): boolean {
+    if (this.#wantsStatus(status) && this.#methods.has(method)) return true
+    if (status < 500) return false
+    const code = meshCodeOf(headerValue(headers, 'x-outrigger-reason') ?? '')
+    return code !== undefined && this.ofError(new MeshError(code, '', { unsent: code === 'UPSTREAM_CONNECT' }), method)
   }
 
   /** The try failed without a response. */
@@ -86,6 +94,20 @@ export class RetryConditions {
       case 'never':
         return false
     }
+  }
+}
+
+/** Of what a peer sidecar may say: what happened between it and its application, and that it is about to end. */
+function meshCodeOf(reason: string): MeshErrorCode | undefined {
+  const code = /^[A-Z_]+/.exec(reason)?.[0]
+  switch (code) {
+    case 'UPSTREAM_CONNECT':
+    case 'UPSTREAM_RESET':
+    case 'POOL_OVERFLOW':
+    case 'DRAINING':
+      return code
+    default:
+      return undefined
   }
 }
 

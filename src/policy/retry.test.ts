@@ -112,6 +112,31 @@ describe('what is tried again', () => {
   }
 })
 
+describe('what the sidecar of an endpoint says is judged as if it had happened here', () => {
+  const cases: readonly [string, number, RetryInit, string, number][] = [
+    ['UPSTREAM_RESET; by=shop/orders-1', 502, { conditions: ['reset'] }, 'GET', 3],
+    ['UPSTREAM_RESET; by=shop/orders-1', 502, { conditions: ['reset'] }, 'POST', 1],
+    ['UPSTREAM_RESET; by=shop/orders-1', 502, { conditions: ['connect-failure'] }, 'GET', 1],
+    // The application was not reached: nothing was acted on.
+    ['UPSTREAM_CONNECT; by=shop/orders-1', 503, { conditions: ['connect-failure'] }, 'POST', 3],
+    ['POOL_OVERFLOW; by=shop/orders-1', 503, { conditions: ['refused'] }, 'POST', 3],
+    ['DENIED; policy=AuthorizationPolicy/shop/x; version=1; by=shop/orders-1', 403, { conditions: every }, 'GET', 1],
+    ['OVERLOADED; by=shop/orders-1', 503, { conditions: ['connect-failure', 'reset', 'refused'] }, 'GET', 1],
+    ['NONSENSE', 502, { conditions: ['reset'] }, 'GET', 1],
+  ]
+  for (const [reason, status, policy, method, expected] of cases) {
+    test(`${method}: ${status} ${reason}: sent ${expected} times`, async () => {
+      const { run } = setUp(policy)
+      let sent = 0
+      await run(exchange({ method }), () => {
+        sent++
+        return Promise.resolve(answer(status, ['X-Outrigger-Reason', reason]))
+      })
+      assert.equal(sent, expected)
+    })
+  }
+})
+
 test('a retry that works is the answer, and both sides can see which try it was', async () => {
   const { run } = setUp({ codes: [503] })
   const request = exchange()

@@ -88,7 +88,7 @@ class Retrier implements HedgeParts {
 
   #wantsAnother(exchange: Exchange, response: Response): boolean {
     const { request } = exchange
-    if (!this.conditions.ofResponse(response.status, request.method)) return false
+    if (!this.conditions.ofResponse(response, request.method)) return false
     if (request.upgrade !== undefined || response.tunnel !== undefined) return false
     const below = headerValue(response.headers, attemptHeader)
     if (below === undefined || !(Number(below) > 1)) return true

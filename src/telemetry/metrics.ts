@@ -109,6 +109,12 @@ export const metricList = {
     labels: ['action'],
     seriesMax: 10,
   },
+  memoryPressure: gauge(
+    'outrigger_memory_pressure_ratio',
+    'Share of the heap, or of the memory of the container, that is used; requests are refused from 0.9 on.',
+  ),
+  stalls: counter('outrigger_event_loop_stalls_total', 'Times that the event loop stood still for a second or more.'),
+  stalled: counter('outrigger_event_loop_stalled_seconds_total', 'How long it stood still in those times.'),
   inFlight: {
     name: 'outrigger_requests_in_flight',
     type: 'gauge',
@@ -169,6 +175,13 @@ export interface Peer {
   readonly mtls: boolean
 }
 
+/** How near the process is to its limits. */
+export interface OverloadReading {
+  readonly pressure: number
+  readonly stalls: number
+  readonly stalledMs: number
+}
+
 /** Values that live elsewhere; undefined ones are left out of the scrape. */
 export interface MetricSources {
   certificateExpirySeconds(): number | undefined
@@ -178,6 +191,8 @@ export interface MetricSources {
   inFlight(): number
   /** Names as process.getActiveResourcesInfo() gives them, one for each. */
   resources(): readonly string[]
+  /** undefined before there are listeners. */
+  overload(): OverloadReading | undefined
   spansExported(): number
   spansDropped(): number
   logDropped(): number
@@ -241,6 +256,12 @@ export class Metrics {
       one(metricList.inFlight, () => sources.inFlight()),
       this.loopDelay,
       new Readings(metricList.resources, () => countByName(sources.resources())),
+      one(metricList.memoryPressure, () => sources.overload()?.pressure),
+      one(metricList.stalls, () => sources.overload()?.stalls),
+      one(metricList.stalled, () => {
+        const overload = sources.overload()
+        return overload === undefined ? undefined : overload.stalledMs / 1_000
+      }),
       one(metricList.spansExported, () => sources.spansExported()),
       one(metricList.spansDropped, () => sources.spansDropped()),
       one(metricList.logDropped, () => sources.logDropped()),

@@ -9,7 +9,7 @@ import { Exposition } from './exposition.ts'
 import { type ByteSink, LineWriter } from './line-writer.ts'
 import { LoopDelay } from './loop-delay.ts'
 import { type Counted, merged } from './merged.ts'
-import { Metrics } from './metrics.ts'
+import { Metrics, type OverloadReading } from './metrics.ts'
 import { resultOf } from './result.ts'
 import { readTracingSettings } from './settings.ts'
 import { spansOf } from './spans.ts'
@@ -83,6 +83,7 @@ export class Telemetry {
   /** Requests and opaque bytes at the last look. */
   #seen = 0
   #begun = 0
+  #overload: OverloadReading | undefined
   #certificate: { spiffeId: string; expiresAtMs: number } | null = null
   #watch = { connected: false, revision: 0 }
   #rejected: readonly RejectedResource[] = []
@@ -109,6 +110,7 @@ export class Telemetry {
         revision: () => this.#watch.revision,
         inFlight: () => this.#inFlight,
         resources: () => process.getActiveResourcesInfo(),
+        overload: () => this.#overload,
         spansExported: () => this.#exporter.exported,
         spansDropped: () => this.#exporter.dropped,
         logDropped: () => this.#writer.dropped,
@@ -206,6 +208,11 @@ export class Telemetry {
   /** The workload's certificate; null when it has none. */
   certificateChanged(certificate: { readonly spiffeId: string; readonly expiresAtMs: number } | null): void {
     this.#certificate = certificate
+  }
+
+  /** Where the readings of memory and event loop come from. */
+  watchOverload(overload: OverloadReading): void {
+    this.#overload = overload
   }
 
   watchChanged(connected: boolean, revision: number): void {

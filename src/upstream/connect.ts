@@ -130,7 +130,7 @@ export class Connector {
     if (credentials === undefined) {
       throw new MeshError(
         'UPSTREAM_TLS',
-        `connect ${to.key}: this sidecar has no certificate yet, and never falls back to plaintext`,
+        `connect ${to.key}: this sidecar has no valid certificate, and never falls back to plaintext`,
         {
           unsent: true,
         },

@@ -47,6 +47,39 @@ describe('a destination outside the mesh', () => {
     assert.equal((await outside.find('a.example', 80)).address, '192.0.2.1')
   })
 
+  it('that was known stays known while DNS fails or hangs, for ten minutes; not if it says that the name is gone', async () => {
+    const clock = new FakeClock()
+    let lookup: () => Promise<{ address: string }> = () => Promise.resolve({ address: '192.0.2.1' })
+    const outside = new Outside({ clock, ownPorts: () => [], lookup: () => lookup() })
+    const find = async (): Promise<string> => {
+      const found = outside.find('a.example', 80).then(
+        ({ address }) => address,
+        (error: MeshError) => error.code,
+      )
+      await clock.advance(1_000)
+      return found
+    }
+    assert.equal(await find(), '192.0.2.1')
+    const broken = [
+      () => Promise.reject(Object.assign(new Error('try again'), { code: 'EAI_AGAIN' })),
+      () => new Promise<never>(() => {}),
+    ]
+    for (const way of broken) {
+      lookup = way
+      await clock.advance(240_000)
+      assert.equal(await find(), '192.0.2.1')
+      assert.equal(clock.pendingTimers, 0)
+    }
+    lookup = broken[0]!
+    await clock.advance(240_000)
+    assert.equal(await find(), 'UNKNOWN_DESTINATION')
+    lookup = () => Promise.resolve({ address: '192.0.2.2' })
+    assert.equal(await find(), '192.0.2.2')
+    await clock.advance(5_000)
+    lookup = () => Promise.reject(Object.assign(new Error('gone'), { code: 'ENOTFOUND' }))
+    assert.equal(await find(), 'UNKNOWN_DESTINATION')
+  })
+
   it('is forgotten when clients invent names', async () => {
     const answers = Object.fromEntries(Array.from({ length: 1_001 }, (_, i) => [`h${i}.example`, '192.0.2.1']))
     const { asked, outside } = setup(answers)

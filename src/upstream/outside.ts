@@ -8,12 +8,23 @@ import type { Destination } from './connect.ts'
 
 /** How long an answer of DNS is used, in milliseconds: getaddrinfo tells no time to live, and takes a thread of four. */
 const answerKeptMs = 5_000
+/** While DNS fails, or does not answer within `lookupPatienceMs`, an answer of so long ago is used (Envoy keeps it likewise). */
+const answerStaleMs = 600_000
+const lookupPatienceMs = 1_000
 /** Names whose answers are kept; past it the oldest are forgotten (a client may invent names). */
 const answersMax = 1_000
 
+/** What a name means, and when DNS said so. */
+interface Meaning {
+  readonly address: string
+  readonly at: number
+}
+
 interface Answer {
   readonly until: number
-  readonly address: Promise<string>
+  readonly meaning: Promise<Meaning>
+  /** The last that is known, should the next look-up fail. */
+  last: Meaning | undefined
 }
 
 export interface OutsideOptions {
@@ -52,23 +63,44 @@ export class Outside {
     return { key: place, address, port, identity: '' }
   }
 
-  #resolve(host: string): Promise<string> {
+  async #resolve(host: string): Promise<string> {
     const now = this.#options.clock.now()
-    const known = this.#answers.get(host)
-    if (known !== undefined && now < known.until) return known.address
-    this.#answers.delete(host)
-    const address = this.#lookup(host).then(
-      (answer) => answer.address,
-      (cause: unknown) => {
-        if (this.#answers.get(host)?.address === address) this.#answers.delete(host)
-        throw new MeshError('UNKNOWN_DESTINATION', `${host} is no Service of the mesh, and no name that DNS knows`, {
-          cause,
-        })
-      },
-    )
-    if (this.#answers.size >= answersMax) this.#answers.delete(this.#answers.keys().next().value!)
-    this.#answers.set(host, { until: now + answerKeptMs, address })
-    return address
+    let answer = this.#answers.get(host)
+    if (answer === undefined || now >= answer.until) {
+      this.#answers.delete(host)
+      const last = answer?.last !== undefined && now - answer.last.at < answerStaleMs ? answer.last : undefined
+      answer = { until: now + answerKeptMs, meaning: this.#ask(host, last), last }
+      if (this.#answers.size >= answersMax) this.#answers.delete(this.#answers.keys().next().value!)
+      this.#answers.set(host, answer)
+    }
+    try {
+      answer.last = await answer.meaning
+      return answer.last.address
+    } catch (cause) {
+      if (this.#answers.get(host) === answer) this.#answers.delete(host)
+      throw new MeshError('UNKNOWN_DESTINATION', `${host} is no Service of the mesh, and no name that DNS knows`, {
+        cause,
+      })
+    }
+  }
+
+  /** `stale` is the answer while DNS has none; that there is no such name is one. */
+  #ask(host: string, stale: Meaning | undefined): Promise<Meaning> {
+    const { clock } = this.#options
+    return new Promise((resolve, reject) => {
+      const patience = stale === undefined ? undefined : clock.after(lookupPatienceMs, () => resolve(stale))
+      this.#lookup(host).then(
+        ({ address }) => {
+          patience?.cancel()
+          resolve({ address, at: clock.now() })
+        },
+        (error: NodeJS.ErrnoException) => {
+          patience?.cancel()
+          if (stale !== undefined && error.code !== 'ENOTFOUND') resolve(stale)
+          else reject(error)
+        },
+      )
+    })
   }
 }
 

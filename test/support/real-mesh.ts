@@ -11,10 +11,25 @@ import { eventually } from './shop.ts'
 
 export type RealWorkload = 'client' | 'server-a' | 'server-b'
 
+/** What of the mesh is not as usual. */
+export interface RealMeshOptions {
+  /** Flags for the Node of one sidecar. */
+  readonly nodeFlags?: Partial<Record<RealWorkload, string>>
+}
+
 const workloads: readonly RealWorkload[] = ['client', 'server-a', 'server-b']
 const namespace = 'test'
 /** Ports on the address of each workload, and of the control plane. */
-const ports = { stream: 15_012, admin: 15_014, outbound: 15_001, health: 15_021, service: 8_080, app: 18_080 } as const
+const ports = {
+  stream: 15_012,
+  status: 15_014,
+  admin: 15_000,
+  outbound: 15_001,
+  metrics: 15_020,
+  health: 15_021,
+  service: 8_080,
+  app: 18_080,
+} as const
 
 /**
  * Eight addresses of 127.222.0.0 to 127.253.255.255 that no other process has, for as long as process ids stay below
@@ -33,7 +48,10 @@ export class RealMesh implements AsyncDisposable {
   readonly #apps: readonly RealProcess[]
   readonly #stateDir = join(this.folder, 'control-plane')
 
-  private constructor(policies: string) {
+  readonly #options: RealMeshOptions
+
+  private constructor(policies: string, options: RealMeshOptions) {
+    this.#options = options
     mkdirSync(join(this.folder, 'documents'))
     writeFileSync(join(this.folder, 'documents', 'workloads.yaml'), workloadDocuments())
     writeFileSync(this.policies, policies)
@@ -52,8 +70,8 @@ export class RealMesh implements AsyncDisposable {
   }
 
   /** Starts it all; resolves when every sidecar is ready. */
-  static async start(policies: string): Promise<RealMesh> {
-    const mesh = new RealMesh(policies)
+  static async start(policies: string, options: RealMeshOptions = {}): Promise<RealMesh> {
+    const mesh = new RealMesh(policies, options)
     try {
       for (const app of mesh.#apps) app.start()
       mesh.controlPlane.start()
@@ -84,6 +102,33 @@ export class RealMesh implements AsyncDisposable {
     return { host: this.address('client'), port: ports.outbound }
   }
 
+  /** Text of `/metrics` of a sidecar. */
+  async metrics(name: RealWorkload): Promise<string> {
+    return (await ask(`http://${this.address(name)}:${ports.metrics}/metrics`))?.text ?? ''
+  }
+
+  /** Tells a sidecar that its Pod is about to end, as the preStop hook does. */
+  async retire(name: RealWorkload): Promise<void> {
+    await ask(`http://${this.address(name)}:${ports.admin}/retire`, 'POST')
+  }
+
+  /** Writes the endpoints anew: those that are ending are not ready. Resolves when the client's sidecar knows. */
+  async setEnding(...ending: RealWorkload[]): Promise<void> {
+    writeFileSync(join(this.folder, 'documents', 'workloads.yaml'), workloadDocuments(ending))
+    await eventually('the client hears of it', async () => {
+      const said = await ask(`http://${this.address('client')}:${ports.admin}/backends`)
+      if (said === undefined) return false
+      const { services } = JSON.parse(said.text) as BackendsAnswer
+      const endpoints = services.flatMap(({ backends }) => backends.flatMap((backend) => backend.endpoints))
+      return (
+        endpoints.length > 0 &&
+        endpoints.every(
+          ({ endpoint, ready }) => ready !== ending.some((name) => endpoint.startsWith(`${this.address(name)}:`)),
+        )
+      )
+    })
+  }
+
   /** From now on whoever starts has only what lies on disk. */
   removeTokens(): void {
     for (const name of workloads) rmSync(this.#tokenFile(name), { force: true })
@@ -106,14 +151,14 @@ export class RealMesh implements AsyncDisposable {
       'the control plane is ready',
       async () => {
         this.controlPlane.checkAlive()
-        return (await ask(`http://${ownAddress(0)}:${ports.admin}/healthz`))?.status === 200
+        return (await ask(`http://${ownAddress(0)}:${ports.status}/healthz`))?.status === 200
       },
-      30_000,
+      60_000,
     )
   }
 
   async status(): Promise<ControlPlaneStatus | undefined> {
-    const answer = await ask(`http://${ownAddress(0)}:${ports.admin}/status`)
+    const answer = await ask(`http://${ownAddress(0)}:${ports.status}/status`)
     return answer === undefined ? undefined : (JSON.parse(answer.text) as ControlPlaneStatus)
   }
 
@@ -143,7 +188,7 @@ export class RealMesh implements AsyncDisposable {
         this.sidecar(name).checkAlive()
         return (await this.readiness(name))?.status === 200
       },
-      30_000,
+      60_000,
     )
   }
 
@@ -172,7 +217,13 @@ export class RealMesh implements AsyncDisposable {
       'state-dir': this.stateDir(name),
     })
     if (name !== 'client') args.push('--inbound', `${address}:${ports.service}=${address}:${ports.app}`)
-    return new RealProcess({ name: `sidecar of ${name}`, program: 'src/cli/outrigger', args })
+    const flagsOfNode = this.#options.nodeFlags?.[name]
+    return new RealProcess({
+      name: `sidecar of ${name}`,
+      program: 'src/cli/outrigger',
+      args,
+      ...(flagsOfNode !== undefined && { env: { OUTRIGGER_NODE_FLAGS: flagsOfNode } }),
+    })
   }
 
   #app(name: RealWorkload): RealProcess {
@@ -185,7 +236,13 @@ export class RealMesh implements AsyncDisposable {
   }
 }
 
-function workloadDocuments(): string {
+interface BackendsAnswer {
+  readonly services: readonly {
+    readonly backends: readonly { readonly endpoints: readonly { endpoint: string; ready: boolean }[] }[]
+  }[]
+}
+
+function workloadDocuments(ending: readonly RealWorkload[] = []): string {
   const pods = workloads.map(
     (name) => `apiVersion: v1
 kind: Pod
@@ -193,9 +250,11 @@ metadata: { name: ${name}, namespace: ${namespace}, labels: { app: ${name}, outr
 spec: { serviceAccountName: ${name} }
 `,
   )
-  const endpoints = [1, 2].map(
-    (at) => `  - { addresses: [${ownAddress(at + 1)}], targetRef: { kind: Pod, name: ${workloads[at]} } }`,
-  )
+  const endpoints = [1, 2].map((at) => {
+    const name = workloads[at]!
+    const conditions = ending.includes(name) ? '{ ready: false, serving: true, terminating: true }' : '{ ready: true }'
+    return `  - { addresses: [${ownAddress(at + 1)}], targetRef: { kind: Pod, name: ${name} }, conditions: ${conditions} }`
+  })
   return [
     `apiVersion: v1\nkind: Namespace\nmetadata: { name: ${namespace} }\n`,
     ...pods,
@@ -219,10 +278,10 @@ function flags(command: string, values: Readonly<Record<string, string>>): strin
   return [...command.split(' '), ...Object.entries(values).flatMap(([name, value]) => [`--${name}`, value])]
 }
 
-async function ask(url: string): Promise<{ status: number; text: string } | undefined> {
+async function ask(url: string, method: 'GET' | 'POST' = 'GET'): Promise<{ status: number; text: string } | undefined> {
   try {
     // No connection outlives its answer: the process at the other end may be killed at any time.
-    const { statusCode, body } = await request(url, { reset: true, headersTimeout: 2_000, bodyTimeout: 2_000 })
+    const { statusCode, body } = await request(url, { method, reset: true, headersTimeout: 2_000, bodyTimeout: 2_000 })
     return { status: statusCode, text: await body.text() }
   } catch {
     return undefined
