@@ -20,6 +20,8 @@ export interface WorkloadSpec {
   readonly app?: http.RequestListener
   /** Instead of `app`: any TCP server. */
   readonly tcp?: (socket: net.Socket) => void
+  /** Instead of both: the port of 127.0.0.1 on which the application runs already. */
+  readonly runsAt?: number
   /** Port name of the Service, which declares the protocol; default `http`. */
   readonly portName?: string
   readonly version?: string
@@ -196,6 +198,7 @@ export class Mesh implements AsyncDisposable {
   async #startWorkload(spec: WorkloadSpec, address: string): Promise<void> {
     const state = join(this.folder, spec.name)
     const appPort = servicePort + 10_000
+    const appAt = spec.runsAt === undefined ? `${address}:${appPort}` : `127.0.0.1:${spec.runsAt}`
     const workload: RunningWorkload = {
       name: spec.name,
       address,
@@ -244,17 +247,8 @@ export class Mesh implements AsyncDisposable {
           'unused',
           '--address',
           address,
-          ...(spec.app !== undefined || spec.tcp !== undefined
-            ? ['--inbound', `${address}:${servicePort}=${address}:${appPort}`]
-            : []),
-          '--outbound',
-          `${address}:0`,
-          '--admin',
-          `${address}:0`,
-          '--metrics',
-          `${address}:0`,
-          '--health',
-          `${address}:0`,
+          ...(isCalled(spec) ? ['--inbound', `${address}:${servicePort}=${appAt}`] : []),
+          ...['--outbound', '--admin', '--metrics', '--health'].flatMap((flag) => [flag, `${address}:0`]),
         ],
         { OUTRIGGER_WORKERS: process.env['MESH_WORKERS'], ...spec.env },
       )
@@ -294,6 +288,10 @@ export class Mesh implements AsyncDisposable {
   }
 }
 
+function isCalled({ app, tcp, runsAt }: WorkloadSpec): boolean {
+  return app !== undefined || tcp !== undefined || runsAt !== undefined
+}
+
 function url(at: HostPort | undefined): string {
   return at === undefined ? '' : `http://${at.host}:${at.port}`
 }
@@ -317,7 +315,7 @@ metadata:
 spec:
   serviceAccountName: ${spec.name}
 `)
-    if (spec.app === undefined && spec.tcp === undefined) continue
+    if (!isCalled(spec)) continue
     const service = services.get(name) ?? { spec, pods: [] }
     service.pods.push({ name: spec.name, address: addresses[i]! })
     services.set(name, service)

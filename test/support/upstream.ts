@@ -45,8 +45,12 @@ export interface RawClient extends Disposable {
   readonly ended: Promise<'end' | 'reset'>
 }
 
-export async function openClient(to: { readonly port: number; readonly host?: string }): Promise<RawClient> {
-  const socket = net.connect({ port: to.port, host: to.host ?? '127.0.0.1', noDelay: true, allowHalfOpen: true })
+export async function openClient(to: {
+  readonly port: number
+  readonly host?: string
+  readonly localAddress?: string
+}): Promise<RawClient> {
+  const socket = net.connect({ host: '127.0.0.1', noDelay: true, allowHalfOpen: true, ...to })
   let text = ''
   let over = false
   socket.on('data', (chunk) => {
