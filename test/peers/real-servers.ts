@@ -28,29 +28,31 @@ const plans: Record<RealServerName, Plan> = {
   // Without grant tables an empty folder will do: no tables of the system are needed, and root needs no password.
   mariadb: {
     user: 'mysql',
-    command: (folder, port) => [
-      ...['mariadbd', '--no-defaults', `--datadir=${folder}/data`, `--socket=${folder}/socket`, `--port=${port}`],
-      ...['--bind-address=127.0.0.1', '--skip-grant-tables', '--skip-name-resolve', '--skip-log-bin'],
-      ...['--innodb-log-file-size=8M', '--innodb-buffer-pool-size=16M', '--max-allowed-packet=64M'],
-      ...[`--pid-file=${folder}/pid`, `--ssl-cert=${folder}/cert.pem`, `--ssl-key=${folder}/key.pem`],
-    ],
+    command: (folder, port) =>
+      words(
+        `mariadbd --no-defaults --datadir=${folder}/data --socket=${folder}/socket --pid-file=${folder}/pid`,
+        `--port=${port} --bind-address=127.0.0.1 --skip-grant-tables --skip-name-resolve --skip-log-bin`,
+        '--innodb-log-file-size=8M --innodb-buffer-pool-size=16M --max-allowed-packet=64M',
+        `--ssl-cert=${folder}/cert.pem --ssl-key=${folder}/key.pem`,
+      ),
   },
   postgresql: {
     user: 'postgres',
-    before: (folder) => [
-      ...[`${postgresql}/initdb`, '-D', `${folder}/data`, '-U', 'postgres', '-A', 'trust'],
-      ...['-E', 'UTF8', '--locale=C', '--no-sync', '--no-instructions'],
-    ],
-    command: (folder, port) => [
-      ...[`${postgresql}/postgres`, '-D', `${folder}/data`, '-k', folder, '-h', '127.0.0.1', '-p', String(port), '-F'],
-      ...['-c', 'ssl=on', '-c', `ssl_cert_file=${folder}/cert.pem`, '-c', `ssl_key_file=${folder}/key.pem`],
-    ],
+    before: (folder) =>
+      words(
+        `${postgresql}/initdb -D ${folder}/data -U postgres -A trust -E UTF8 --locale=C --no-sync --no-instructions`,
+      ),
+    command: (folder, port) =>
+      words(
+        `${postgresql}/postgres -D ${folder}/data -k ${folder} -h 127.0.0.1 -p ${port} -F`,
+        `-c ssl=on -c ssl_cert_file=${folder}/cert.pem -c ssl_key_file=${folder}/key.pem`,
+      ),
   },
   redis: {
     user: 'redis',
     command: (folder, port) => [
-      ...['redis-server', '--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', ''],
-      ...['--appendonly', 'no'],
+      ...words(`redis-server --port ${port} --bind 127.0.0.1 --dir ${folder} --appendonly no --save`),
+      '',
     ],
   },
   exim: {
@@ -61,6 +63,11 @@ const plans: Record<RealServerName, Plan> = {
       return ['exim4', '-C', `${folder}/exim.conf`, '-bdf']
     },
   },
+}
+
+/** No argument has a space in it. */
+function words(...lines: readonly string[]): readonly string[] {
+  return lines.join(' ').split(' ')
 }
 
 /** Takes every message, and keeps it in its spool. */
