@@ -14,7 +14,7 @@ import { Breaker, type BreakerSnapshot, type Transition } from './breaker.ts'
 import { type Endpoint, EndpointSet, type SharedHealth, untried, wasTried } from './endpoint-set.ts'
 import { type Ejection, OutlierDetector } from './outlier.ts'
 import { makePicker, type Picker } from './pickers.ts'
-import { breakerExists, SharedBreakerState, SharedEndpoint } from './shared-health.ts'
+import { SharedBreakerState, SharedEndpoint } from './shared-health.ts'
 
 export interface BackendRegistryOptions {
   readonly clock: Clock
@@ -316,13 +316,11 @@ export class Backend {
       },
       make: (target) => new SharedEndpoint(target, shared, `${this.name} ${this.port}`),
       hear: (endpoint) => {
-        // Another thread has met it and this one has not: its breaker may reject.
         if (endpoint.breaker !== undefined) endpoint.breaker.follow()
-        else if (
-          this.#service.endpointBreaker !== undefined &&
-          breakerExists(shared, `${this.name} ${this.#scopeOf(endpoint)}`)
-        )
-          this.breakerOf(endpoint)
+        // Another thread has met it and this one has not: its breaker may reject.
+        else if (this.#service.endpointBreaker !== undefined && endpoint instanceof SharedEndpoint) {
+          if (endpoint.breakerExists(`${this.name} ${this.#scopeOf(endpoint)}`)) this.breakerOf(endpoint)
+        }
         this.outlier?.follow(endpoint)
       },
     }

@@ -1,5 +1,5 @@
 /** What the threads of a sidecar know together of endpoints and breakers. What one of them learns holds for all at once. */
-import { type Cell, probeThreadMask, probeWord, type SharedTable } from '../base/shared-table.ts'
+import { type Cell, type CellKey, cellKey, probeThreadMask, probeWord, type SharedTable } from '../base/shared-table.ts'
 import { SharedWindow } from '../base/shared-window.ts'
 import type { EndpointTarget } from '../upstream/endpoint.ts'
 import type { BreakerState } from './breaker.ts'
@@ -18,11 +18,18 @@ const returnedAt = 3
 export class SharedEndpoint extends Endpoint {
   readonly #table: SharedTable
   readonly #cell: Cell
+  #breakerKey: CellKey | undefined
 
   constructor(target: EndpointTarget, table: SharedTable, name: string) {
     super(target)
     this.#table = table
     this.#cell = table.claim('health', `endpoint ${name} ${target.key}`)
+  }
+
+  /** Some thread has a breaker of that name, which is always the same. */
+  breakerExists(name: string): boolean {
+    this.#breakerKey ??= cellKey('health', breakerName(name))
+    return this.#table.has(this.#breakerKey)
   }
 
   override countFailure(): number {
@@ -156,11 +163,6 @@ function probeOf(version: number): number {
 
 function isProbeOf(version: number, word: number): boolean {
   return word !== 0 && (word & ~probeThreadMask) === probeOf(version)
-}
-
-/** Some thread has a breaker of that name. */
-export function breakerExists(table: SharedTable, name: string): boolean {
-  return table.has('health', breakerName(name))
 }
 
 function breakerName(name: string): string {

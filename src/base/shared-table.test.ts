@@ -4,7 +4,7 @@ import { describe, test } from 'node:test'
 import { Worker } from 'node:worker_threads'
 import fc from 'fast-check'
 import { FakeClock } from '../../test/support/fake-clock.ts'
-import { type Cell, probeWord, SharedCount, SharedTable, sharedMemory } from './shared-table.ts'
+import { type Cell, cellKey, probeWord, SharedCount, SharedTable, sharedMemory } from './shared-table.ts'
 import { SharedWindow } from './shared-window.ts'
 
 /** Two threads' view of one memory, and the process's. */
@@ -22,8 +22,8 @@ describe('shared cells', () => {
     assert.equal(b.claim('window', 'x').words[0], 7)
     assert.equal(b.claim('window', 'y').words[0], 0)
     assert.equal(b.claim('health', 'x').words[0], 0)
-    assert.ok(a.has('window', 'y'))
-    assert.ok(!a.has('window', 'z'))
+    assert.ok(a.has(cellKey('window', 'y')))
+    assert.ok(!a.has(cellKey('window', 'z')))
   })
 
   test('the last that lets go empties it, and latecomers write to nobody', () => {
@@ -36,7 +36,7 @@ describe('shared cells', () => {
     assert.equal(second.words[0], 7)
     b.release(second)
     second.words[0] = 9
-    assert.ok(!a.has('window', 'x'))
+    assert.ok(!a.has(cellKey('window', 'x')))
     // The same place in memory, for another name.
     assert.equal(a.claim('window', 'other').words[0], 0)
   })
@@ -62,7 +62,7 @@ describe('shared cells', () => {
             mine.delete(name)
             if (!held[1 - thread]!.has(name)) model.delete(name)
           }
-          for (let each = 0; each <= 30; each++) assert.equal(a.has('window', String(each)), model.has(each))
+          for (let each = 0; each <= 30; each++) assert.equal(a.has(cellKey('window', String(each))), model.has(each))
         }
       }),
       { numRuns: 50 },
@@ -85,7 +85,7 @@ describe('shared cells', () => {
     assert.equal(ofB.total, 1)
     assert.equal(ofB.own, 1)
     assert.equal(health.words[probeWord], 0)
-    assert.ok(!b.has('window', 'its own'))
+    assert.ok(!b.has(cellKey('window', 'its own')))
     assert.notEqual(b.epoch, epoch)
     // The next thread of that number begins with nothing.
     const next = countOf(a)
@@ -131,7 +131,7 @@ describe('shared cells', () => {
     const process = new SharedTable(memory, 2, new FakeClock())
     const reader = new SharedTable(memory, 1, new FakeClock())
     assert.equal(new SharedCount(reader, reader.claim('counts', 'kept'), 0).total, 40_000)
-    for (let i = 0; i < 7; i++) assert.ok(!process.has('counts', `x${i}`))
+    for (let i = 0; i < 7; i++) assert.ok(!process.has(cellKey('counts', `x${i}`)))
   })
 })
 

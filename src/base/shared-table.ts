@@ -91,7 +91,7 @@ export class SharedTable {
 
   /** The cell of that name, made with zeros if nobody has it. At most one claim of a thread at a time. */
   claim(kind: CellKind, name: string): Cell {
-    const key = keyOf(kind, name)
+    const key = cellKey(kind, name)
     return this.#locked(() => {
       const slot = this.#find(key) ?? this.#add(key, kind)
       if (slot === undefined) return { words: new Int32Array(this.#cellWords), slot: -1 }
@@ -103,8 +103,7 @@ export class SharedTable {
   }
 
   /** Some thread has a cell of that name. */
-  has(kind: CellKind, name: string): boolean {
-    const key = keyOf(kind, name)
+  has(key: CellKey): boolean {
     return this.#locked(() => this.#find(key) !== undefined)
   }
 
@@ -161,7 +160,7 @@ export class SharedTable {
     this.#words[freeWord] = slot + 1
   }
 
-  #add(key: Key, kind: CellKind): number | undefined {
+  #add(key: CellKey, kind: CellKind): number | undefined {
     let slot = this.#words[freeWord]! - 1
     if (slot >= 0) this.#words[freeWord] = this.#words[this.#cellAt(slot) + keyLow]!
     else if (this.#words[highWord]! < cellsMax) slot = this.#words[highWord]!++
@@ -178,12 +177,12 @@ export class SharedTable {
     return slot
   }
 
-  #find(key: Key): number | undefined {
+  #find(key: CellKey): number | undefined {
     const index = this.#indexOf(key)
     return index === undefined ? undefined : this.#words[index]! - 1
   }
 
-  #indexOf(key: Key): number | undefined {
+  #indexOf(key: CellKey): number | undefined {
     for (const index of row(key)) {
       const entry = this.#words[index]!
       if (entry === empty) return undefined
@@ -215,15 +214,15 @@ export class SharedTable {
 }
 
 /** 64 bits of a hash: among 32,768 names the chance that two share them is 1 in 30 thousand million. */
-type Key = readonly [low: number, high: number]
+export type CellKey = readonly [low: number, high: number]
 
-function keyOf(kind: CellKind, name: string): Key {
+export function cellKey(kind: CellKind, name: string): CellKey {
   const bytes = hash('sha256', `${kind} ${name}`, 'buffer')
   return [bytes.readInt32LE(0), bytes.readInt32LE(4)]
 }
 
 /** Where in the index a key may lie, the likeliest first. */
-function* row(key: Key): Iterable<number> {
+function* row(key: CellKey): Iterable<number> {
   const start = (key[0] >>> 0) % indexWords
   for (let i = 0; i < indexWords; i++) yield headWords + ((start + i) % indexWords)
 }

@@ -221,7 +221,9 @@ export class WorkerPlane implements Plane {
     this.#threads[thread] = handle
     try {
       await this.#listen(handle)
-      this.#parts.log.info(`worker ${thread + 1} is replaced`)
+      // It may have missed the drain that has begun.
+      if (this.#ending) await handle.terminate()
+      else this.#parts.log.info(`worker ${thread + 1} is replaced`)
     } catch (error) {
       // Ended by now, it is replaced once more.
       this.#parts.log.error(`worker ${thread + 1} cannot listen: ${(error as Error).message}`)
