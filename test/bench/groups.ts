@@ -170,7 +170,7 @@ export const groups: Readonly<Record<Group, GroupSpec>> = {
     ],
   },
   idle: {
-    title: 'memory of an idle connection (10,000 plain ones, 2,500 with mTLS)',
+    title: 'memory of an idle connection',
     protocol: idle,
     timing: { rounds: 1, seconds: 2, warmupSeconds: 3, connections: 50 },
     columns: [

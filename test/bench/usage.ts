@@ -48,6 +48,11 @@ export function descriptors(pid: number): number {
   return readdirSync(`/proc/${pid}/fd`).length
 }
 
+/** How many descriptors a process that this one starts may have. Node raises its own soft limit to the hard one. */
+export function openFilesMax(): number {
+  return Number(/^Max open files +\d+ +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? 1024)
+}
+
 /** Seconds that a CPU has been busy since boot, whoever used it. */
 export function busySeconds(cpu: number): number {
   const line = new RegExp(`^cpu${cpu} (.*)$`, 'm').exec(readFileSync('/proc/stat', 'utf8'))?.[1] ?? ''

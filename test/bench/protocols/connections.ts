@@ -9,7 +9,7 @@ import type { ClientOptions } from '../node/client.ts'
 import type { HandshakeCounts, HandshakeOptions } from '../node/handshakes.ts'
 import type { HoldOptions } from '../node/hold.ts'
 import { port } from '../ports.ts'
-import { memory } from '../usage.ts'
+import { memory, openFilesMax } from '../usage.ts'
 import { over, type Protocol, reasonsOf, requireRunning, startChecked, warmUp } from './window.ts'
 
 const run = promisify(execFile)
@@ -45,10 +45,15 @@ export const storm: Protocol = async (bench, cell, { seconds, warmupSeconds, con
   }
 }
 
-/** How many are held at the two looks between which memory is counted: what the first ones cost once does not count. */
-const plainCounts = [2_000, 10_000] as const
-/** Each handshake costs the generator more than the measured side: as many as can be made before the first is too old. */
-const tlsCounts = [500, 2_500] as const
+/**
+ * How many are held at the second of two looks, between which memory is counted: what the first fifth costs once does not
+ * count. TLS: each handshake costs the generator more than the measured side; as many as can be made before the first is too old.
+ */
+const plainMax = 10_000
+const tlsMax = 2_500
+/** A sidecar's listener takes a quarter of its descriptors, less some for itself (src/listener). */
+const descriptorsPerConnection = 4
+const descriptorsReserved = 400
 const settleMs = 2_000
 const holdMs = 120_000
 
@@ -76,7 +81,9 @@ export const idle: Protocol = async (bench, cell, { warmupSeconds, connections }
     await bench.processes.ready(url, {}, [holder])
     return memory(running.measured.map((started) => started.pid))
   }
-  const [few, many] = running.client === undefined ? plainCounts : tlsCounts
+  const allowed = Math.floor((openFilesMax() - descriptorsReserved) / descriptorsPerConnection)
+  const many = Math.min(running.client === undefined ? plainMax : tlsMax, allowed)
+  const few = Math.floor(many / 5)
   const before = await look(few)
   const after = await look(many)
   requireRunning(running)
