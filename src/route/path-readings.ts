@@ -17,7 +17,10 @@ export class PathReadings {
 
   /** `path` as `pathOf` gives it; '' where a connection has none. */
   constructor(path: string) {
-    this.all = isAmbiguous(path) ? readingsOf(path) : [path]
+    const seen = look(path)
+    this.all = (seen & ambiguous) === 0 ? [path] : readingsOf(path)
+    // Nearly every path.
+    if (seen === 0) this.#folded = this.all
   }
 
   get unreadable(): boolean {
@@ -34,9 +37,23 @@ export class PathReadings {
   }
 }
 
-/** Whether a step of `readingsOf` could find anything. */
-function isAmbiguous(path: string): boolean {
-  return path.includes('%') || path.includes(';') || path.includes('//')
+const ambiguous = 1
+const foldable = 2
+
+/** In one pass: whether the path could be read in another way (`%`, `;`, `//`), and whether folding would change it. */
+function look(path: string): number {
+  let seen = 0
+  let before = 0
+  for (let i = 0; i < path.length; i++) {
+    const code = path.charCodeAt(i)
+    if (code === 0x25 || code === 0x3b) seen |= ambiguous | foldable
+    else if (code === 0x2f) {
+      if (before === 0x2f) seen |= ambiguous | foldable
+      else if (before === 0x2e) seen |= foldable
+    } else if (code >= 0x41 && code <= 0x5a) seen |= foldable
+    before = code
+  }
+  return before === 0x2e || before === 0x2f ? seen | foldable : seen
 }
 
 /** What one more pass of some parser makes of a path, each on its own; the same string if it finds nothing to do. */
@@ -56,6 +73,9 @@ const steps: readonly ((path: string) => string)[] = [
   (path) => (path.includes('%25') ? pathOf(decodeUnreserved(path.replaceAll(percentOfEscape, '%'))) : path),
 ]
 
+/** Whether a step finds anything to do. */
+const anyStep = /;|\/\/|%(?:2[F35]|3[BF]|5C)/
+
 const percentOfEscape = /%25(?=[0-9A-Fa-f]{2})/g
 
 function upTo(path: string, mark: string): string {
@@ -73,7 +93,8 @@ function withoutAuthority(path: string): string {
 /** All readings, the path first; none if one of them is no path, or there are too many. */
 function readingsOf(path: string): readonly string[] {
   if (!escapesUtf8(path)) return []
-  if (path.length > ambiguousBytesMax) return steps.every((step) => step(path) === path) ? [path] : []
+  if (!anyStep.test(path)) return [path]
+  if (path.length > ambiguousBytesMax) return []
   const found = new Set([path])
   for (const known of found) {
     for (const step of steps) {
@@ -105,12 +126,6 @@ function escapesUtf8(path: string): boolean {
 }
 
 function foldedOf(readings: readonly string[]): readonly string[] {
-  if (readings.length === 1) {
-    // Nearly every path.
-    const path = readings[0]!
-    const lower = path.toLowerCase()
-    if (!lower.endsWith('/') && !hasEnds(lower)) return lower === path ? readings : [lower]
-  }
   const folded = new Set<string>()
   for (const reading of readings) {
     const lower = reading.toLowerCase()

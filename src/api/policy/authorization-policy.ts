@@ -100,7 +100,9 @@ const operation = admitted(
     .strictObject({
       methods: list(method()).describe('Methods.'),
       notMethods: list(method()).describe('Methods that it must not be.'),
-      paths: list(path()).describe('Paths without query, in normal form: exact, "prefix*" or "*suffix".'),
+      paths: list(path()).describe(
+        'Paths without query: exact, "prefix*" or "*suffix". DENY holds for any spelling, in any case; ALLOW to the letter.',
+      ),
       notPaths: list(path()).describe('Paths that it must not be.'),
       ports: list(port()).describe('Ports of the workload.'),
       notPorts: list(port()).describe('Ports of the workload that it must not be.'),
