@@ -36,7 +36,7 @@ metadata: { name: from-here, namespace: test }
 spec: { rules: [{ from: [{ namespaces: [test] }] }] }
 `
 
-describe('real servers', { timeout: 120_000 }, () => {
+describe('real servers', { timeout: 300_000 }, () => {
   const servers = new Map<RealServerName, RealServer>()
   let mesh: Mesh
   before(async () => {

@@ -162,13 +162,20 @@ export async function transfer(
   return { grownBytes, stoodAt }
 }
 
-/** Resolves with the count when it has not changed for a while. */
+/**
+ * Resolves with the count when it has not changed for so many turns of the event loop. All that could change it, client,
+ * sidecars and server, is in this process: turns tell, and time does not, on a machine that has no time for us.
+ */
 async function standstill(count: () => number): Promise<number> {
-  for (let last = -1; last !== count(); ) {
+  let last = -1
+  for (let quiet = 0; quiet < 1_000; quiet++) {
+    if (last !== count()) quiet = 0
     last = count()
-    await new Promise((resolve) => setTimeout(resolve, 300))
+    await new Promise((resolve) => setImmediate(resolve))
+    // What the kernel hands on later than at once: delayed acknowledgements, window probes.
+    if (quiet % 250 === 249) await new Promise((resolve) => setTimeout(resolve, 100))
   }
-  return count()
+  return last
 }
 
 export function kindText({ carrier, way }: StreamKind): string {
@@ -197,6 +204,6 @@ export async function held(mesh: StreamMesh, kind: StreamKind): Promise<void> {
   const bytes = 64 * MiB
   const { grownBytes, stoodAt } = await transfer(await mesh.open(kind, bytes), bytes, { hold: true, slowly: true })
   // Six sockets' buffers of the kernel's, and what streams hold.
-  assert.ok(stoodAt < bytes * 0.75, `the writer wrote ${stoodAt / MiB} MiB`)
+  assert.ok(stoodAt < bytes / 2, `the writer wrote ${stoodAt / MiB} MiB`)
   assert.ok(grownBytes < 128 * MiB, `${grownBytes / MiB} MiB more`)
 }
