@@ -56,6 +56,8 @@ export class WorkerPlane implements Plane {
   #ending = false
   /** All have listened at one time. */
   #complete = false
+  /** Once all listened and had policy; from then on one that is replaced is no reason to send callers away. */
+  #wasReady = false
 
   /** Loads the threads; they take no traffic before `listen`. */
   constructor(parts: DataPlaneParts, stdout: ByteSink) {
@@ -106,15 +108,18 @@ export class WorkerPlane implements Plane {
   }
 
   unready(): string | undefined {
-    const listening = this.#threads.filter((one) => one.listening)
-    if (listening.length === 0 || (!this.#complete && listening.length < this.#threads.length))
-      return `${listening.length} of ${this.#threads.length} workers listen`
-    return listening.every(({ feed }) => feed.settled) ? undefined : 'the workers are taking over policy'
+    const listening = this.#threads.filter((one) => one.listening).length
+    if (listening < (this.#wasReady ? 1 : this.#threads.length))
+      return `${listening} of ${this.#threads.length} workers listen`
+    if (!this.#wasReady && !this.#threads.every(({ feed }) => feed.settled)) return 'the workers are taking over policy'
+    this.#wasReady = true
+    return undefined
   }
 
   whenInForce(): Promise<void> | undefined {
     if (this.#threads.every(({ feed }) => feed.settled)) return undefined
-    return Promise.all(this.#threads.map(({ feed }) => feed.whenSettled())).then(() => {})
+    // One that is stuck must not keep what others ask for from them: the control plane says nothing new until then.
+    return this.#within(answerMs, Promise.all(this.#threads.map(({ feed }) => feed.whenSettled()))).then(() => {})
   }
 
   setLogLevel(level: LogLevel): void {
@@ -220,6 +225,9 @@ export class WorkerPlane implements Plane {
     const handle = this.#start(thread)
     this.#threads[thread] = handle
     try {
+      // Its answer comes after its wishes. It must not take a connection before it knows what to do with it.
+      await handle.ask('report', {})
+      await handle.feed.whenSettled()
       await this.#listen(handle)
       // It may have missed the drain that has begun.
       if (this.#ending) await handle.terminate()

@@ -81,6 +81,27 @@ test('a rejected resource keeps its last good version, the others of the same de
   assert.equal(ofServer()?.effectiveHash, store.effectiveHash)
 })
 
+test('what is accepted is acknowledged when it is in force', { timeout }, async () => {
+  using folder = temporaryFolder()
+  await using control = await startControl({ stateDir: folder.path })
+  control.resources.set('service/shop/orders', 'v1')
+  let inForce: Promise<void> | undefined
+  await using sidecar = await startSidecar({ control, whenInForce: () => inForce })
+  const status = () => control.server.sidecars.list()[0]!
+  await seen(sidecar.store, 'service/shop/orders', at('v1'))
+  await eventually(() => status().inSync, 'v1 is acknowledged')
+  const { promise, resolve } = Promise.withResolvers<void>()
+  inForce = promise
+  control.resources.set('service/shop/orders', 'v2')
+  await seen(sidecar.store, 'service/shop/orders', at('v2'))
+  // A message that takes the same way: after the acknowledgement, were there one.
+  sidecar.stream.report({ service: 'shop/orders', endpoint: '', from: 'closed', to: 'open', cause: '', at: 1 })
+  await eventually(() => status().breakerTransitions.length === 1, 'the report has come')
+  assert.equal(status().inSync, false)
+  resolve()
+  await eventually(() => status().inSync, 'v2 is acknowledged')
+})
+
 test('a field or an enum value that the sidecar does not know is a rejection, not a default', { timeout }, async () => {
   using folder = temporaryFolder()
   await using control = await startControl({ stateDir: folder.path })

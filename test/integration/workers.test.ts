@@ -250,6 +250,30 @@ describe('two workers', { timeout: 120_000 }, () => {
     assert.deepEqual(new Set(await inTurn(many, 'http://one:8080/')), new Set(['200 one']))
   })
 
+  it('a thread that is replaced makes its sidecar refuse nobody', async () => {
+    // Of the callee, whose inbound side resets what it cannot judge.
+    const { address } = mesh.get('one')
+    const ask = (): Promise<number> =>
+      new Promise((resolve, reject) => {
+        const request = http.get({ host: address, port: 8080, agent: false }, (response) => {
+          response.resume()
+          resolve(response.statusCode ?? 0)
+        })
+        request.on('error', reject)
+      })
+    const [, , victim] = threads
+    const started = threads.length
+    await victim!.terminate()
+    await eventually(() => threads.length === started + 1, 'another thread is started')
+    let listens = false
+    threads.at(-1)!.on('message', ({ is, answer }: { is: string; answer?: unknown }) => {
+      listens ||= is === 'answer' && Array.isArray(answer)
+    })
+    // Enough at once for the new thread to get some in its first moment.
+    for (let more = 0; more < 3; more += listens ? 1 : 0)
+      assert.deepEqual(new Set(await each(many, ask)), new Set([200]))
+  })
+
   it('drain: what is under way is answered, and then nobody listens', async () => {
     const held = await underWay(apps.one, many, 'http://one:8080/')
     const drained = mesh.get('one').running.drain(10_000)

@@ -156,6 +156,7 @@ export interface TestSidecarOptions {
   readonly clock?: Clock
   readonly log?: Log
   readonly check?: (resource: Resource) => void
+  readonly whenInForce?: () => Promise<void> | undefined
 }
 
 export interface TestSidecar extends AsyncDisposable {
@@ -197,6 +198,7 @@ export async function startSidecar(options: TestSidecarOptions): Promise<TestSid
     program: 'test 1',
     credentials: certificate.credentials,
     store,
+    ...(options.whenInForce === undefined ? {} : { whenInForce: options.whenInForce }),
   })
   const stop = async (): Promise<void> => {
     stream.close()
