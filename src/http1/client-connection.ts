@@ -5,6 +5,7 @@ import type { Clock } from '../base/clock.ts'
 import { MeshError } from '../base/errors.ts'
 import { type Exchange, type Headers, Response } from '../base/exchange.ts'
 import { latin1 } from '../base/latin1.ts'
+import { reset } from '../tcp/reset.ts'
 import { writeText } from './direct-writes.ts'
 import type { FieldRules } from './fields.ts'
 import { BodyDecoder, type PayloadSink } from './framing.ts'
@@ -454,10 +455,13 @@ export class ClientConnection implements PayloadSink {
 
   /** Ends the try: the connection is of no further use. */
   readonly #abort = (reason: MeshError): void => {
+    const underWay = this.#exchange !== undefined
     this.#failure = reason
     this.#reusable = false
     this.#fail(reason)
-    this.socket.destroy()
+    // An end would be that of a caller who still reads: a peer that works on it would not stop.
+    if (underWay) reset(this.socket)
+    else this.socket.destroy()
   }
 
   #fail(error: MeshError): void {

@@ -30,6 +30,8 @@ export interface Http1Limits {
   readonly continueTimeoutMs: number
   /** Without progress while a reader is full: the client, or the upstream that a body goes to (Envoy stream_idle_timeout 5 min). */
   readonly writeTimeoutMs: number
+  /** From a client's end to the first byte of its answer; one that half-closed waits so long, one that left has left. */
+  readonly halfClosedTimeoutMs: number
   /** How long a refused peer is read on after our answer, so that a reset does not eat the answer. */
   readonly lingerMs: number
 }
@@ -49,5 +51,6 @@ export const http1Limits: Http1Limits = {
   bodyTimeoutMs: 60_000,
   continueTimeoutMs: 1_000,
   writeTimeoutMs: 60_000,
+  halfClosedTimeoutMs: 30_000,
   lingerMs: 1_000,
 }

@@ -44,6 +44,8 @@ export class ServerConnection implements PayloadSink {
   /** What was not yet written when time was last looked at, while closing. */
   #unwritten = -1
   #ended = false
+  /** Clock time at which a client that has ended its side, and was told nothing since, has left. */
+  #leftAt = Number.POSITIVE_INFINITY
   #socketPaused = false
 
   #exchange: Exchange | undefined
@@ -624,6 +626,8 @@ export class ServerConnection implements PayloadSink {
 
   #onEnd(): void {
     this.#ended = true
+    const { clock, limits } = this.#server.options
+    this.#leftAt = clock.now() + limits.halfClosedTimeoutMs
     switch (this.#state) {
       case 'head':
         // A half-closed client may still wait for answers; one that asks nothing is done.
@@ -684,6 +688,13 @@ export class ServerConnection implements PayloadSink {
     if (now >= this.#stalledAt) {
       const error = new MeshError('DOWNSTREAM_RESET', `client read nothing for ${limits.writeTimeoutMs} ms`)
       this.#exchange?.cancel(error)
+      this.#socket.destroy()
+      return
+    }
+    if (now >= this.#leftAt && this.#state === 'busy' && this.#response === undefined) {
+      this.#exchange?.cancel(
+        new MeshError('DOWNSTREAM_RESET', 'client has ended its side, and no answer has come since'),
+      )
       this.#socket.destroy()
       return
     }

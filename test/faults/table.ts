@@ -267,6 +267,17 @@ export const faults: readonly Fault[] = [
     tests: [['test/integration/faults-config-swap.test.ts', 'fails no request, and leaves no pool']],
   },
 
+  {
+    number: 36,
+    fault: 'a caller gives up: a deadline, a hedge that lost, a client that is gone',
+    holds: 'the work ends at the application, two sidecars away; a client that only half-closed gets its answer',
+    tests: [
+      [upstream, 'F36: who gives up ends the work'],
+      ['test/integration/http1-engine.test.ts', 'a client that half-closes after its request gets its answer'],
+      ['test/integration/http1-engine.test.ts', 'and is told nothing for halfClosedTimeoutMs has left'],
+    ],
+  },
+
   // Not for a sidecar.
   {
     number: 20,

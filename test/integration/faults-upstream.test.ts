@@ -55,6 +55,12 @@ function flaky(name: string, resets: boolean): http.RequestListener {
   }
 }
 
+/** Never answers; counts those who stopped waiting. */
+const gaveUp: string[] = []
+const hang: http.RequestListener = (request, response) => {
+  response.on('close', () => gaveUp.push(request.url!))
+}
+
 const ok: http.RequestListener = (_request, response) => response.end('ok')
 
 const policies = `
@@ -78,6 +84,17 @@ spec:
   targetRefs: [{ kind: Service, name: flaky }]
   retry: { attempts: 2, retryOn: [reset] }
   retryConstraint: { budget: { percent: 100 }, minRetryRate: { count: 1000 } }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: hang, namespace: test }
+spec:
+  parentRefs: [{ group: "", kind: Service, name: hang }]
+  rules:
+    - matches: [{ path: { type: Exact, value: /late } }]
+      timeouts: { request: 200ms }
+      backendRefs: [{ name: hang, port: 8080 }]
+    - backendRefs: [{ name: hang, port: 8080 }]
 ---
 apiVersion: outrigger.dev/v1alpha1
 kind: BackendPolicy
@@ -103,6 +120,7 @@ describe('upstreams that fail', { timeout: 120_000 }, () => {
         { name: 'server-a', service: 'server', app: ok },
         { name: 'server-b', service: 'server', app: ok },
         { name: 'alone', app: ok },
+        { name: 'hang', app: hang },
       ],
       policies,
     })
@@ -194,6 +212,16 @@ describe('upstreams that fail', { timeout: 120_000 }, () => {
       await mesh.ready()
     })
   }
+
+  it('F36: who gives up ends the work at the application, two sidecars away', async () => {
+    assert.equal((await get('http://hang:8080/late')).status, 504)
+    await eventually(() => gaveUp.includes('/late'), 'the application hears of the deadline')
+    const socket = net.connect(mesh.get('client').outbound)
+    socket.write('GET http://hang:8080/reset HTTP/1.1\r\nHost: hang:8080\r\n\r\n')
+    await eventually(() => mesh.get('hang').seen === 2, 'the application has it')
+    socket.resetAndDestroy()
+    await eventually(() => gaveUp.includes('/reset'), 'the application hears that the client is gone')
+  })
 
   it('F17: all endpoints down is a 503 at once, with its reason; a second after they are back it works', async () => {
     const { address } = mesh.get('alone')

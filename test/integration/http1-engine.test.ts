@@ -194,6 +194,20 @@ describe('connections', () => {
   })
 })
 
+describe('a client that ends its side', () => {
+  it('and is told nothing for halfClosedTimeoutMs has left: its request is cancelled', async () => {
+    await using up = await upstream(() => {})
+    await using relay = await startRelay(up.port, { limits: { halfClosedTimeoutMs: 200 } })
+    const client = net.connect({ port: relay.port, host: '127.0.0.1', allowHalfOpen: true })
+    client.on('error', () => {})
+    client.end(request('GET'))
+    await eventually(() => up.open.size === 1, 'the upstream has it')
+    await eventually(() => up.open.size === 0, 'the upstream is let go')
+    assert.equal(relay.exchanges[0]?.cancelled?.code, 'DOWNSTREAM_RESET')
+    client.destroy()
+  })
+})
+
 describe('HTTP/1.0 clients', () => {
   it('get an unchunked body that ends with the connection', async () => {
     await using recorder = await startRecorder(
