@@ -223,7 +223,8 @@ export class ClientConnection implements PayloadSink {
     for (;;) {
       let found = text === undefined ? -2 : findHeadEndIn(text, start, this.#limits.headBytesMax)
       if (found < 0) found = findHeadEnd(chunk, start, Math.max(start, this.#scanned - 3), this.#limits.headBytesMax)
-      if (found === -1) throw new MeshError('UPSTREAM_PROTOCOL', 'upstream answered garbage: line ended by bare LF')
+      if (found === -1)
+        throw new MeshError('UPSTREAM_PROTOCOL', 'upstream answered garbage: line ended by bare LF or CR')
       if (found === -2) {
         if (chunk.length - start > this.#limits.headBytesMax)
           throw new MeshError('UPSTREAM_PROTOCOL', 'upstream response head too large')

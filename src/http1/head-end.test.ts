@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { findHeadEnd } from './head-end.ts'
+import { findHeadEnd, mayBecomeRequest } from './head-end.ts'
 
 describe('findHeadEnd', () => {
   for (const [text, wanted, start = 0, from = start, max = 100] of [
@@ -20,7 +20,10 @@ describe('findHeadEnd', () => {
     ['a\nb', -1],
     ['a\r\nb\n\r\n', -1],
     ['a\n\n', -1],
-    // A bare CR is for the parser of the line to refuse.
+    // A bare CR: where the end is here, the parser of the line refuses it.
+    ['\ra', -1],
+    ['a\r\n\rb', -1],
+    ['a\r\r', -1],
     ['a\rb\r\n\r\n', 3],
     ['a\r\r\n\r\n', 2],
     // Too long: the end is there, but too far away.
@@ -29,6 +32,25 @@ describe('findHeadEnd', () => {
   ] as const) {
     it(`${JSON.stringify(text)} from ${from}: ${wanted}`, () => {
       assert.equal(findHeadEnd(Buffer.from(text, 'latin1'), start, from, max), wanted)
+    })
+  }
+})
+
+describe('mayBecomeRequest', () => {
+  for (const [text, wanted, start = 0] of [
+    ['', true],
+    ['GET / HTTP/1.1', true],
+    ['GET / HTTP/1.1\r\n', true],
+    ['GET / HTTP/2.0\r\nHost: a', true],
+    ['\r\nGET /', true, 2],
+    ['GET /\r\n', false],
+    ['GET / HTTP/1.1 \r\n', false],
+    ['GET / http/1.1\r\nHost: a', false],
+    ['/HTTP/1.1\r\n', false],
+    ['\r\nGET /\r\n', false, 2],
+  ] as const) {
+    it(`${JSON.stringify(text)}: ${wanted}`, () => {
+      assert.equal(mayBecomeRequest(Buffer.from(text, 'latin1'), start), wanted)
     })
   }
 })

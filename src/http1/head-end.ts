@@ -5,8 +5,8 @@ const LF = 0x0a
 const terminator: Buffer = Buffer.from('\r\n\r\n')
 
 /**
- * Position of the CRLFCRLF at or after `from`; -1 if a line ends in a bare LF before it (nobody agrees on what
- * follows), -2 if it is not here yet. Looks no further than `bytesMax` past `start`.
+ * Position of the CRLFCRLF at or after `from`; -1 if there is a bare LF or CR before it comes (nobody agrees on
+ * what follows), -2 if it is not here yet. Looks no further than `bytesMax` past `start`.
  */
 export function findHeadEnd(chunk: Buffer, start: number, from: number, bytesMax: number): number {
   const at = chunk.indexOf(terminator, from)
@@ -15,6 +15,11 @@ export function findHeadEnd(chunk: Buffer, start: number, from: number, bytesMax
   while (lf !== -1) {
     if (lf === 0 || chunk[lf - 1] !== CR) return -1
     lf = chunk.indexOf(LF, lf + 1)
+  }
+  let cr = chunk.indexOf(CR, from)
+  while (cr !== -1 && cr + 1 < chunk.length) {
+    if (chunk[cr + 1] !== LF) return -1
+    cr = chunk.indexOf(CR, cr + 1)
   }
   return -2
 }

@@ -162,7 +162,7 @@ export class ServerConnection implements PayloadSink {
     if (found < 0) found = findHeadEnd(chunk, start, Math.max(start, this.#headScanned - 3), limits.headBytesMax)
     if (found < 0) {
       if (found === -1) {
-        this.#refuse(new MeshError('BAD_REQUEST', 'line ended by bare LF (RFC 9112 section 2.2)'))
+        this.#refuse(new MeshError('BAD_REQUEST', 'line ended by bare LF or CR (RFC 9112 section 2.2)'))
       } else if (chunk.length - start > limits.headBytesMax) {
         this.#refuse(new MeshError('HEAD_TOO_LARGE', `request head longer than ${limits.headBytesMax} bytes`))
       } else if (!mayBecomeRequest(chunk, start)) {

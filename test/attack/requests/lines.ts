@@ -11,6 +11,7 @@ const lineEnds: readonly Vector[] = [
   refused('all lines ended by LF', '9112 2.2', `GET / HTTP/1.1\nHost: a\n\n`),
   refused('head ended by CRLF LF', '9112 2.2', `GET / HTTP/1.1\r\nHost: a\r\n\n`),
   refused('head ended by LF CRLF', '9112 2.2', `GET / HTTP/1.1\r\nHost: a\r\nX-A: b\n\r\n${smuggled}`),
+  refused('all lines ended by CR', '9112 2.2', `GET / HTTP/1.1\rHost: a\r\r`),
   refused('bare CR after request line', '9112 2.2', `GET / HTTP/1.1\r${host}\r\n`),
   refused('bare CR after field', '9112 2.2', get(`${host}X-A: b\rX-B: c\r\n`)),
   refused('head ended by CR CR', '9112 2.2', `GET / HTTP/1.1\rHost: a\r\r\r\n\r\n`),
