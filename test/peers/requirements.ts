@@ -2,6 +2,7 @@ import { missingPrograms, type Program } from '../support/programs.ts'
 
 /** Servers that other people wrote, as Debian packs them: parsers that must read what we send as we do, and protocols that we relay. */
 const programs: readonly Program[] = [
+  ['setpriv', 'util-linux'],
   ['nginx', 'nginx'],
   ['haproxy', 'haproxy'],
   ['h2o', 'h2o'],

@@ -5,7 +5,7 @@ import { after, before, describe, it } from 'node:test'
 import { requestsOf, type Vector, vectors } from '../attack/vectors.ts'
 import { Mesh } from '../support/mesh.ts'
 import { converse } from '../support/raw.ts'
-import { type Parser, ParserServer, parsers } from './parsers/servers.ts'
+import { type ParserServer, parsers, startParsers } from './parsers/servers.ts'
 
 /** Bytes as they are, in both directions. */
 function pipeTo(port: number): (socket: net.Socket) => void {
@@ -33,22 +33,18 @@ function answersOf(text: string): { readonly upstream: number; readonly refused:
 }
 
 describe('five other parsers behind sidecars', () => {
-  const servers = new Map<Parser, ParserServer>()
+  const stack = new AsyncDisposableStack()
+  let servers: readonly ParserServer[] = []
   let mesh: Mesh
   before(async () => {
-    for (const name of parsers) servers.set(name, await ParserServer.start(name, false))
-    mesh = await Mesh.start({
-      workloads: parsers.map((name) => ({ name, tcp: pipeTo(servers.get(name)!.port) })),
-    })
+    servers = await startParsers(stack, false)
+    mesh = stack.use(await Mesh.start({ workloads: servers.map(({ name, port }) => ({ name, tcp: pipeTo(port) })) }))
   })
-  after(async () => {
-    await mesh?.[Symbol.asyncDispose]()
-    for (const server of servers.values()) await server[Symbol.asyncDispose]()
-  })
+  after(() => stack.disposeAsync())
 
   for (const name of parsers) {
     it(`${name} sees as many requests as the sidecar lets in`, async () => {
-      const { final } = servers.get(name)!
+      const { final } = servers.find((server) => server.name === name)!
       const { address } = mesh.get(name)
       const problems: string[] = []
       let served = 0

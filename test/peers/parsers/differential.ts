@@ -6,7 +6,7 @@
 import { type Arrived, Final, noBody } from './final.ts'
 import { Lane, type Passage } from './lane.ts'
 import { mutants } from './mutate.ts'
-import { type Parser, ParserServer, parsers } from './servers.ts'
+import { type Parser, type ParserServer, parsers, startParsers } from './servers.ts'
 
 export interface PeerFigures {
   /** Requests that it read as we do and handed on. */
@@ -60,8 +60,7 @@ export class Differential implements AsyncDisposable {
 
   static async start(): Promise<Differential> {
     await using stack = new AsyncDisposableStack()
-    const servers = await Promise.all(parsers.map((name) => ParserServer.start(name)))
-    for (const server of servers) stack.use(server)
+    const servers = await startParsers(stack)
     const rigs: Rig[] = []
     for (let i = 0; i < workers; i++) {
       const raw = stack.use(await Final.start())

@@ -98,9 +98,16 @@ export class ParserServer implements AsyncDisposable {
       writeFileSync(path, fill(readFileSync(join(configs, config), 'utf8')))
       return path
     })
-    const child = spawn(findProgram(program) ?? program, args, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
+    // A test that is killed takes its servers with it.
+    const line = ['--pdeathsig', 'KILL', findProgram(program) ?? program, ...args]
+    const child = spawn(findProgram('setpriv') ?? 'setpriv', line, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
     const server = new ParserServer(name, port, final, folder, child)
-    await server.#listening()
+    try {
+      await server.#listening()
+    } catch (error) {
+      await server[Symbol.asyncDispose]()
+      throw error
+    }
     return server
   }
 
@@ -136,4 +143,13 @@ export class ParserServer implements AsyncDisposable {
     await this.final[Symbol.asyncDispose]()
     rmSync(this.#folder, { recursive: true, force: true })
   }
+}
+
+/** All of them at once. One that does not start is an error, and none is left behind. */
+export async function startParsers(stack: AsyncDisposableStack, marked = true): Promise<readonly ParserServer[]> {
+  const started = await Promise.allSettled(parsers.map((name) => ParserServer.start(name, marked)))
+  const servers: ParserServer[] = []
+  for (const result of started) if (result.status === 'fulfilled') servers.push(stack.use(result.value))
+  for (const result of started) if (result.status === 'rejected') throw result.reason
+  return servers
 }
