@@ -24,12 +24,6 @@ export function findHeadEnd(chunk: Buffer, start: number, from: number, bytesMax
   return -2
 }
 
-/** False if the request line is here and names no version (RFC 9112 section 3): the rest of such a head is awaited in vain. */
-export function mayBecomeRequest(chunk: Buffer, start: number): boolean {
-  const lf = chunk.indexOf(LF, start)
-  return lf === -1 || / HTTP\/\d\.\d\r\n$/.test(chunk.toString('latin1', Math.max(start, lf - 10), lf + 1))
-}
-
 /**
  * The same in a text that is here already: an end at `from` or behind it, else -2. A bare LF before it is for the parser
  * of the lines to refuse.
@@ -37,4 +31,10 @@ export function mayBecomeRequest(chunk: Buffer, start: number): boolean {
 export function findHeadEndIn(text: string, start: number, bytesMax: number): number {
   const at = text.indexOf('\r\n\r\n', start)
   return at === -1 || at - start > bytesMax ? -2 : at
+}
+
+/** False if the request line is here and names no version (RFC 9112 section 3): the rest of such a head is awaited in vain. */
+export function mayBecomeRequest(chunk: Buffer, start: number): boolean {
+  const lf = chunk.indexOf(LF, start)
+  return lf === -1 || / HTTP\/\d\.\d\r\n$/.test(chunk.toString('latin1', Math.max(start, lf - 10), lf + 1))
 }

@@ -93,6 +93,51 @@ export function readWithLlhttp(bytes: Buffer): Verdict {
   return { is: 'read', reading: { method, url, fields, body, bytes: complete ? -1 : undefined, upgrade } }
 }
 
+const RESPONSE = 2
+
+/** The first final answer that llhttp reads whole, the connection ending with the bytes; undefined: it reads none. */
+export function readAnswerWithLlhttp(
+  bytes: Buffer,
+  toHead: boolean,
+): { readonly status: number; readonly body: string; readonly names: ReadonlySet<string> } | undefined {
+  const parser = new HTTPParser()
+  parser.initialize(RESPONSE, {}, 1_000_000, 0)
+  let status = 0
+  let body = ''
+  let whole = false
+  let names = new Set<string>()
+  const note = (flat: readonly string[]): void => {
+    for (let i = 0; i < flat.length; i += 2) names.add(flat[i]!.toLowerCase())
+  }
+  parser[kOnHeaders] = (headers: string[]) => {
+    if (!whole) note(headers)
+  }
+  parser[kOnHeadersComplete] = (
+    _major: number,
+    _minor: number,
+    headers: string[] | undefined,
+    _method: number,
+    _target: string | undefined,
+    code: number,
+  ) => {
+    if (whole) return 0
+    // Many fields have come before.
+    if (headers !== undefined) note(headers)
+    status = code
+    return toHead ? 1 : 0
+  }
+  parser[kOnBody] = (chunk: Buffer) => {
+    if (!whole) body += Buffer.from(chunk).toString('latin1')
+  }
+  parser[kOnMessageComplete] = () => {
+    if (status >= 200) whole = true
+    else names = new Set()
+  }
+  const result = parser.execute(bytes)
+  if (!whole && !(result instanceof Error)) parser.finish()
+  return whole ? { status, body, names } : undefined
+}
+
 export interface Ours {
   readonly findHeadEnd: typeof findHeadEndType
   readonly parseRequestHead: typeof parseType

@@ -4,59 +4,10 @@ import net from 'node:net'
 import { after, before, describe, it } from 'node:test'
 import { type Answer, answers } from '../attack/answers.ts'
 import { get, host } from '../attack/vector.ts'
+import { Hostile, sentinelBody, whole } from '../support/hostile.ts'
 import { type Relay, startRelay } from '../support/http1-relay.ts'
 import { Mesh } from '../support/mesh.ts'
 import { converse, type Exchanged, statuses } from '../support/raw.ts'
-
-const sentinelBody = 'the answer to the next request'
-
-/** Says what it is told to, once per request; to the next request it gives that one's own answer. */
-class Hostile {
-  answer: Answer = answers[0]!
-  bytewise = false
-  readonly sockets = new Set<net.Socket>()
-
-  readonly accept = (socket: net.Socket): void => {
-    this.sockets.add(socket)
-    socket.on('close', () => this.sockets.delete(socket))
-    socket.on('error', () => {})
-    socket.on('end', () => socket.end())
-    socket.on('data', (chunk) => {
-      const text = chunk.toString('latin1')
-      if (!text.includes('\r\n\r\n')) return
-      if (text.startsWith('GET /next ')) {
-        socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${sentinelBody.length}\r\n\r\n${sentinelBody}`)
-        return
-      }
-      socket.setNoDelay(true)
-      const { bytes, ends } = this.answer
-      if (this.bytewise) this.#dribble(socket, bytes, 0, ends === true)
-      else if (ends === true) socket.end(bytes, 'latin1')
-      else socket.write(bytes, 'latin1')
-    })
-  }
-
-  #dribble(socket: net.Socket, bytes: string, at: number, ends: boolean): void {
-    if (socket.destroyed) return
-    if (at === bytes.length) {
-      if (ends) socket.end()
-      return
-    }
-    socket.write(bytes[at]!, 'latin1')
-    setImmediate(() => this.#dribble(socket, bytes, at + 1, ends))
-  }
-}
-
-/** True if a client takes what it read for a whole answer to `request`. */
-function whole(text: string, request: string): boolean {
-  const last = text.slice(text.search(/HTTP\/1\.1 [2-9]/))
-  const end = last.indexOf('\r\n\r\n')
-  if (end === -1) return false
-  const head = last.slice(0, end)
-  if (request.startsWith('HEAD') || /^HTTP\/1\.1 (204|304)/.test(head)) return last.length === end + 4
-  if (/^transfer-encoding: chunked/im.test(head)) return /\r\n0\r\n(?:[^\r\n]+\r\n)*\r\n$/.test(last)
-  return last.length === end + 4 + Number(/^content-length: (\d+)/im.exec(head)?.[1] ?? 0)
-}
 
 function judge(answer: Answer, got: Exchanged, must: RegExp | undefined): void {
   const seen = `${answer.name}: client got ${JSON.stringify(got.text.slice(0, 400))}`
@@ -76,7 +27,7 @@ function judge(answer: Answer, got: Exchanged, must: RegExp | undefined): void {
 }
 
 describe('hostile answers', () => {
-  const hostile = new Hostile()
+  const hostile = new Hostile(answers[0]!)
   const upstream = net.createServer({ allowHalfOpen: true }, hostile.accept)
   let relay: Relay
   before(async () => {

@@ -17,6 +17,9 @@ export interface Passage {
   readonly text: string
 }
 
+/** What takes so long is a fault, and not the machine's. */
+const patienceMs = 60_000
+
 export class Lane implements AsyncDisposable {
   readonly final: Final
   readonly #relay: Relay
@@ -50,7 +53,7 @@ export class Lane implements AsyncDisposable {
     // What the relay keeps for tests is not looked at here.
     this.#relay.exchanges.length = 0
     this.#relay.refusals.length = 0
-    const { text, closed } = await converse(net.connect(this.#relay.port, '127.0.0.1'), bytes)
+    const { text, closed } = await converse(net.connect(this.#relay.port, '127.0.0.1'), bytes, patienceMs)
     const sent = this.#sent
     const arrived = sent.map((_, i) => {
       const found = this.final.arrived.get(`${mark}.${i}`)
@@ -78,7 +81,7 @@ export class Lane implements AsyncDisposable {
     const socket = this.#steady
     return new Promise((resolve) => {
       let text = ''
-      const timer = setTimeout(() => done(), 10_000)
+      const timer = setTimeout(() => done(), patienceMs)
       const done = (): void => {
         clearTimeout(timer)
         socket.removeAllListeners()
