@@ -259,28 +259,32 @@ describe('an engine with', () => {
       push()
       return client
     })
-    await eventually(() => sockets.size === 50, 'all have reached it', 20_000)
-    for (let last = -1, still = 0; still < 5; still++) {
-      const sent = clients.reduce((sum, { socket }) => sum + socket.bytesWritten - socket.writableLength, 0)
-      if (sent !== last) still = 0
-      last = sent
-      await new Promise((resolve) => setTimeout(resolve, 30))
+    try {
+      await eventually(() => sockets.size === 50, 'all have reached it', 20_000)
+      for (let last = -1, still = 0; still < 5; still++) {
+        const sent = clients.reduce((sum, { socket }) => sum + socket.bytesWritten - socket.writableLength, 0)
+        if (sent !== last) still = 0
+        last = sent
+        await new Promise((resolve) => setTimeout(resolve, 30))
+      }
+      for (const { socket, gone } of clients) if (gone) socket.destroy()
+      await clock.advance(50_000)
+      assert.equal(stuck.server.connections, 50, 'an application may take its time')
+      await clock.advance(11_000)
+      await eventually(
+        () => clients.every(({ text, gone }) => gone || text.startsWith('HTTP/1.1 502 ')),
+        'all are answered',
+      )
+      await clock.advance(61_000)
+      // Paused sockets still hold what the upstream did not read: what is left is the kernel's to tell.
+      await eventually(() => stuck.server.connections === 0, 'all are closed')
+      for (const socket of sockets) socket.resume()
+      await eventually(() => sockets.size === 0, 'the application is let go')
+    } finally {
+      for (const { socket } of clients) socket.destroy()
+      for (const socket of sockets) socket.destroy()
+      upstream.close()
     }
-    for (const { socket, gone } of clients) if (gone) socket.destroy()
-    await clock.advance(50_000)
-    assert.equal(stuck.server.connections, 50, 'an application may take its time')
-    await clock.advance(11_000)
-    await eventually(
-      () => clients.every(({ text, gone }) => gone || text.startsWith('HTTP/1.1 502 ')),
-      'all are answered',
-    )
-    await clock.advance(61_000)
-    // Paused sockets still hold what the upstream did not read: what is left is the kernel's to tell.
-    await eventually(() => stuck.server.connections === 0, 'all are closed')
-    for (const socket of sockets) socket.resume()
-    await eventually(() => sockets.size === 0, 'the application is let go')
-    for (const { socket } of clients) socket.destroy()
-    upstream.close()
   })
 
   it(`row 46: ${connections} idle connections: at most 20 KiB each with their clients, closed after 60 s`, async () => {
