@@ -149,7 +149,10 @@ export const attackTable: readonly AttackRow[] = [
   {
     row: 35,
     what: 'greetings that crash or leak: server names',
-    tests: [[tls, 'whatever a greeting says whom it is for']],
+    tests: [
+      [tls, 'whatever a greeting says whom it is for'],
+      ['test/integration/tls-passthrough.test.ts', 'nonsense is reset, and nobody gets a byte'],
+    ],
   },
   {
     row: 36,
