@@ -205,6 +205,24 @@ describe('a pool', () => {
     assert.deepEqual(results, ['pending', 'UPSTREAM_CONNECT unsent'])
   })
 
+  it('a part of a body is an answer, too', async () => {
+    const { dialer, pool, send, results, clock } = setup()
+    const answered = pool.send(exchange(), '')
+    await dialer.dials[0]!.connect()
+    const { socket } = dialer.dials[0]!
+    socket.receive('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n')
+    ;(await answered).body.pipe({ data: () => true, end: () => {}, fail: () => {} })
+    send()
+    await clock.advance(4_000)
+    socket.receive('part')
+    await clock.advance(4_000)
+    await dialer.dials[1]!.expire()
+    assert.deepEqual(results, ['pending'])
+    await clock.advance(5_000)
+    await dialer.dials[2]!.expire()
+    assert.deepEqual(results, ['UPSTREAM_CONNECT unsent'])
+  })
+
   it('and where there is no connection', async () => {
     const { dialer, send, results } = setup()
     send()

@@ -223,7 +223,7 @@ export class Pool implements ConnectionOwner {
     if (error.cause === noAnswer) {
       this.#dialsMax = 1
       // It answers on the connections that it has: it is busy, and they will be free again.
-      if (this.#all.size > 0 && this.#clock.now() - this.#progressAt < this.limits.connectTimeoutMs) {
+      if (this.#all.size > 0 && this.#answeredSince(this.#clock.now() - this.limits.connectTimeoutMs)) {
         this.#dialForWaiting()
         return
       }
@@ -234,6 +234,14 @@ export class Pool implements ConnectionOwner {
       this.#refuse(waiter, error)
     } while (this.#all.size === 0 && this.#dialling === 0)
     this.#dialForWaiting()
+  }
+
+  /** Whether anything came from the upstream since then: a connection, a whole answer, or a part of a body. */
+  #answeredSince(since: number): boolean {
+    if (this.#progressAt > since) return true
+    // A connection that reads a body says when it would be too long without the next byte of it.
+    const untilAtLeast = since + this.#http1.bodyTimeoutMs
+    return this.#all.values().some((of) => of.busy && Number.isFinite(of.expiresAt) && of.expiresAt > untilAtLeast)
   }
 
   #refuse(waiter: Waiter, error: MeshError): void {
