@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
@@ -131,6 +132,49 @@ test('100 MB arrive whole, and a reader that stands still holds the writer, not 
   right.end()
   assert.deepEqual([received, wrong], [size, 0])
   assert.equal((await result).bytesAToB, size)
+})
+
+test('floods and single bytes by turns, both ways, into readers that stop now and then: every byte in its place', async () => {
+  let seed = 20_261_127
+  // Mulberry32.
+  const random = (below: number): number => {
+    seed = (seed + 0x6d2b79f5) | 0
+    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return (t >>> 0) % below
+  }
+  // One after the other: a pair is made of the next connection that comes.
+  const rigs: Rig[] = []
+  while (rigs.length < 4) rigs.push(await rig())
+  const ways = rigs.flatMap(({ left, right }) => [
+    [left, right],
+    [right, left],
+  ]) as [Socket, Socket][]
+  await Promise.all(
+    ways.map(async ([from, to]) => {
+      const sent = createHash('sha256')
+      const got = createHash('sha256')
+      to.on('data', (chunk: Buffer) => {
+        got.update(chunk)
+        if (random(20) > 0) return
+        to.pause()
+        setTimeout(() => to.resume(), random(8))
+      })
+      const ended = once(to, 'end')
+      for (let i = 0; i < 60; i++) {
+        const bytes = i % 3 === 0 ? 1 + random(40) : random(3) === 0 ? 2_000_000 : random(150_000)
+        const piece = Buffer.allocUnsafe(bytes)
+        for (let at = 0; at < bytes; at += 4_096) piece[at] = random(256)
+        sent.update(piece)
+        if (!from.write(piece)) await once(from, 'drain')
+        else if (random(4) === 0) await new Promise((resolve) => setImmediate(resolve))
+      }
+      from.end()
+      await ended
+      assert.equal(got.digest('hex'), sent.digest('hex'))
+    }),
+  )
+  for (const { result } of rigs) assert.equal((await result).end, 'closed')
 })
 
 test('a reset of one side is a reset for the other, never an end', async () => {

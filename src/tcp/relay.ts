@@ -1,6 +1,11 @@
+import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { TLSSocket } from 'node:tls'
 import type { Clock, Timer } from '../base/clock.ts'
+import { bulkBuffers, smallRead } from './bulk-buffers.ts'
+import { writeBytes } from './direct-writes.ts'
 import { reset } from './reset.ts'
+import { StaticReads } from './static-reads.ts'
 
 export type RelayDirection = 'a-to-b' | 'b-to-a'
 
@@ -122,6 +127,9 @@ class Flow {
   readonly to: Duplex
   readonly #onBytes: RelayOptions['onBytes']
   bytes = 0
+  #reads: StaticReads | undefined
+  /** The buffer that is read into, where it is of this flow alone. */
+  #own: Buffer | undefined
   /** `from` has sent its last byte. */
   ended = false
   /** `to` has taken all of it, and the end. */
@@ -138,6 +146,8 @@ class Flow {
   listen(): void {
     // Or Node would end our side by itself when the peer ends its own.
     this.from.allowHalfOpen = true
+    if (isPlain(this.from) && isPlain(this.to))
+      this.#reads = StaticReads.begin(this.from, bulkBuffers.shared, this.#take)
     this.from.on('data', this.#onData).on('end', this.#onEnd).on('error', this.#onError).on('close', this.#onClose)
     this.to.on('drain', this.#onDrain).on('finish', this.#onFinish)
   }
@@ -164,11 +174,35 @@ class Flow {
     if (!this.#pass(chunk)) this.from.pause()
   }
 
+  /**
+   * Between plain sockets: the kernel reads into a buffer and writes out of it, no chunk is made. Small reads go into a buffer
+   * that all flows share, and are copied; a flow that fills much of it gets one of its own for as long as it does.
+   */
+  readonly #take = (bytes: number, buffer: Buffer): boolean => {
+    const chunk = buffer.subarray(0, bytes)
+    const own = this.#own
+    const more = own === buffer ? this.#count(chunk, true) : this.#pass(Buffer.from(chunk))
+    if (own === undefined) {
+      if (bytes > smallRead) this.#reads!.use((this.#own = bulkBuffers.take()))
+    } else if (bytes <= smallRead && more) {
+      this.#own = undefined
+      this.#reads!.use(bulkBuffers.shared)
+      bulkBuffers.giveBack(own)
+    }
+    if (!more) this.from.pause()
+    return more
+  }
+
   #pass(chunk: Buffer): boolean {
+    return this.#count(chunk, false)
+  }
+
+  /** `lent`: the chunk is in a buffer that is read into again. */
+  #count(chunk: Buffer, lent: boolean): boolean {
     this.bytes += chunk.length
     this.#relay.activeAt = this.#relay.options.clock.now()
     if (this.#onBytes !== undefined) this.#onBytes(this.#direction, chunk.length)
-    return this.to.write(chunk)
+    return lent ? writeBytes(this.to as Socket, chunk) : this.to.write(chunk)
   }
 
   readonly #onDrain = (): void => {
@@ -195,4 +229,8 @@ class Flow {
     if (this.ended && this.from.writableFinished && this.from.errored == null) return
     this.#relay.sideFailed(this, undefined)
   }
+}
+
+function isPlain(side: Duplex): side is Socket {
+  return side instanceof Socket && !(side instanceof TLSSocket)
 }

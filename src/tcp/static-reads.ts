@@ -1,13 +1,15 @@
 /** Lets a socket that is already connected read into a buffer that is used again and again. */
 import { Socket } from 'node:net'
 
-/** Takes `bytes` bytes at the beginning of the buffer; false: stop reading until `resume()`. */
-type Take = (bytes: number) => boolean
+/** Takes `bytes` bytes at the beginning of the buffer that was read into; false: stop reading until `resume()`. */
+type Take = (bytes: number, buffer: Buffer) => boolean
 
 /** Where Node keeps what `new net.Socket({ onread })` was given; undefined where it does not, in some later version. */
 interface Slots {
   readonly buffer: symbol
   readonly callback: symbol
+  /** A function that gives the buffer of the next read, or null. */
+  readonly generator: symbol
 }
 
 interface Handle {
@@ -31,16 +33,27 @@ function findSlots(): Slots | undefined {
   const bufferSlot = symbols.find((symbol) => inside[symbol] === buffer)
   const callbackSlot = symbols.find((symbol) => inside[symbol] === callback)
   probe.destroy()
-  return bufferSlot === undefined || callbackSlot === undefined
+  const generate = (): Buffer => buffer
+  const other = new Socket({ onread: { buffer: generate, callback } } as object)
+  const generatorSlot = symbols.find((symbol) => (other as unknown as Inside)[symbol] === generate)
+  other.destroy()
+  return bufferSlot === undefined || callbackSlot === undefined || generatorSlot === undefined
     ? undefined
-    : { buffer: bufferSlot, callback: callbackSlot }
+    : { buffer: bufferSlot, callback: callbackSlot, generator: generatorSlot }
 }
 
 const slots: Slots | undefined = findSlots()
 
 /** Reads of one socket that go past its stream, until `release()`. */
 export class StaticReads {
+  readonly #inside: Inside
+  readonly #slots: Slots
   #released = false
+
+  private constructor(inside: Inside, found: Slots) {
+    this.#inside = inside
+    this.#slots = found
+  }
 
   /**
    * From now on what the socket reads lies in `buffer`, and `take` is told how much. What it had read before comes as
@@ -50,13 +63,24 @@ export class StaticReads {
     const inside = socket as unknown as Inside
     const handle = inside._handle
     if (slots === undefined || typeof handle?.useUserBuffer !== 'function') return undefined
-    const reads = new StaticReads()
-    inside[slots.callback] = (bytes: number): boolean =>
+    const reads = new StaticReads(inside, slots)
+    inside[slots.callback] = (bytes: number, into: Buffer): boolean =>
       // Nothing may overtake what still waits in the stream.
-      reads.#released || socket.readableLength > 0 ? socket.push(Buffer.from(buffer.subarray(0, bytes))) : take(bytes)
+      reads.#released || socket.readableLength > 0
+        ? socket.push(Buffer.from(into.subarray(0, bytes)))
+        : take(bytes, into)
     inside[slots.buffer] = buffer
     handle.useUserBuffer(buffer)
     return reads
+  }
+
+  /** Where the next read goes. To be called by `take` only. */
+  use(buffer: Buffer): void {
+    const { generator } = this.#slots
+    this.#inside[generator] = () => {
+      this.#inside[generator] = null
+      return buffer
+    }
   }
 
   /** The socket becomes an ordinary stream again, for a new owner. */

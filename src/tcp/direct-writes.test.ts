@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { test } from 'node:test'
-import { reset } from '../tcp/reset.ts'
 import { writesDirectly, writeText } from './direct-writes.ts'
+import { reset } from './reset.ts'
 
 /** An accepted socket and its peer, which reads when it is told to. */
 async function pair(): Promise<{ peer: Socket; socket: Socket } & AsyncDisposable> {
