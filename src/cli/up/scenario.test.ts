@@ -19,7 +19,16 @@ expect:
 
 test('every scenario of the examples reads', async () => {
   const names = readdirSync(join(examples, 'scenarios'))
-  assert.deepEqual(names.toSorted(), ['breaker', 'canary', 'denied', 'permissive', 'retries', 'retry-budget', 'slow'])
+  assert.deepEqual(names.toSorted(), [
+    'breaker',
+    'canary',
+    'denied',
+    'hedging',
+    'permissive',
+    'retries',
+    'retry-budget',
+    'slow',
+  ])
   for (const name of names) {
     const { scenario } = await loadScenario(name, join(examples, 'shop'))
     const streams = new Set(
