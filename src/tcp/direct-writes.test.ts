@@ -1,34 +1,9 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { connect, createServer, type Socket } from 'node:net'
 import { test } from 'node:test'
+import { pair, readAll } from '../../test/support/pair.ts'
 import { writesDirectly, writeText } from './direct-writes.ts'
 import { reset } from './reset.ts'
-
-/** An accepted socket and its peer, which reads when it is told to. */
-async function pair(): Promise<{ peer: Socket; socket: Socket } & AsyncDisposable> {
-  const server = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const peer = connect({ port: (server.address() as { port: number }).port, host: '127.0.0.1' })
-  const [socket] = (await once(server, 'connection')) as [Socket]
-  for (const end of [peer, socket]) end.on('error', () => {})
-  return {
-    peer,
-    socket,
-    async [Symbol.asyncDispose]() {
-      peer.destroy()
-      socket.destroy()
-      server.close()
-      await once(server, 'close')
-    },
-  }
-}
-
-async function readAll(peer: Socket): Promise<string> {
-  let text = ''
-  for await (const chunk of peer) text += (chunk as Buffer).toString('latin1')
-  return text
-}
 
 test('this Node has what it takes: the text goes past the stream', async () => {
   assert.equal(writesDirectly, true)
@@ -41,13 +16,13 @@ test('this Node has what it takes: the text goes past the stream', async () => {
   }) as typeof write
   assert.equal(writeText(ends.socket, 'h\u00e9llo'), true)
   ends.socket.end()
-  assert.equal(await readAll(ends.peer), 'h\u00e9llo')
+  assert.equal(await readAll(ends.client), 'h\u00e9llo')
   assert.deepEqual(seen, [])
 })
 
 test('what the kernel does not take at once is not lost, and what follows by either way stands behind it', async () => {
   await using ends = await pair()
-  const { socket, peer } = ends
+  const { socket, client } = ends
   const sent: string[] = []
   let piece = 0
   const next = (): string => {
@@ -63,7 +38,7 @@ test('what the kernel does not take at once is not lost, and what follows by eit
     if (i % 3 === 0) socket.write(next(), 'latin1')
     else writeText(socket, next())
   }
-  const all = readAll(peer)
+  const all = readAll(client)
   await drained
   socket.end(next(), 'latin1')
   assert.equal(await all, sent.join(''))
@@ -76,7 +51,7 @@ test("'drain' comes although nothing ever went through the stream", async () => 
   while (writeText(ends.socket, 'x'.repeat(16_000)))
   assert.equal(ends.socket.writableLength, 0)
   const drained = once(ends.socket, 'drain')
-  const all = readAll(ends.peer)
+  const all = readAll(ends.client)
   await drained
   ends.socket.end()
   assert.equal((await all).length, bytes)
@@ -84,7 +59,7 @@ test("'drain' comes although nothing ever went through the stream", async () => 
 
 test('a long text, a socket that has something waiting, one that is ended or destroyed: all as the stream does it', async () => {
   await using ends = await pair()
-  const { socket, peer } = ends
+  const { socket, client } = ends
   const long = 'y'.repeat(100_000)
   socket.cork()
   socket.write('first ', 'latin1')
@@ -92,7 +67,7 @@ test('a long text, a socket that has something waiting, one that is ended or des
   socket.uncork()
   writeText(socket, long)
   socket.end()
-  assert.equal(await readAll(peer), `first second ${long}`)
+  assert.equal(await readAll(client), `first second ${long}`)
   const failed = once(socket, 'error') as Promise<[NodeJS.ErrnoException]>
   writeText(socket, 'late')
   assert.equal((await failed)[0].code, 'ERR_STREAM_WRITE_AFTER_END')
@@ -101,9 +76,9 @@ test('a long text, a socket that has something waiting, one that is ended or des
 
 test('a peer that is gone is an error of the socket, nothing more', async () => {
   await using ends = await pair()
-  ends.socket.resume()
+  ends.socket.on('error', () => {}).resume()
   const closed = new Promise((resolve) => ends.socket.once('close', resolve))
-  reset(ends.peer)
+  reset(ends.client)
   const tries = setInterval(() => writeText(ends.socket, 'z'), 1)
   await closed
   clearInterval(tries)
@@ -121,5 +96,5 @@ test('destroyed while the kernel still owes: the request ends quietly, the next 
   await using second = await pair()
   assert.equal(writeText(second.socket, 'hello'), true)
   second.socket.end()
-  assert.equal(await readAll(second.peer), 'hello')
+  assert.equal(await readAll(second.client), 'hello')
 })

@@ -1,27 +1,10 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { connect, createServer, Socket } from 'node:net'
+import { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { test } from 'node:test'
+import { pair } from '../../test/support/pair.ts'
 import { StaticReads } from './static-reads.ts'
-
-/** An accepted socket, paused, and its peer. */
-async function pair(): Promise<{ client: Socket; socket: Socket } & AsyncDisposable> {
-  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const client = connect({ port: (server.address() as { port: number }).port, host: '127.0.0.1' })
-  const [socket] = (await once(server, 'connection')) as [Socket]
-  return {
-    client,
-    socket,
-    async [Symbol.asyncDispose]() {
-      client.destroy()
-      socket.destroy()
-      server.close()
-      await once(server, 'close')
-    },
-  }
-}
 
 /** Everything that comes, marked by the way that it came. */
 class Taken {
