@@ -171,8 +171,15 @@ describe('two workers', { timeout: 120_000 }, () => {
     apps.two.gate = gate.promise
     while ((await transitions())[1] === 0);
     // All at once: one of them is the probe, whichever thread has it.
-    const answers = each(many, () => call(client, 'http://two:8080/'))
+    let refused = 0
+    const answers = each(many, async () => {
+      const answer = await call(client, 'http://two:8080/')
+      if (answer.status === 503) refused++
+      return answer
+    })
     await eventually(() => apps.two.running === 1, 'the probe is under way')
+    // One that came after the probe's answer would be let through.
+    await eventually(() => refused === many - 1, 'all others are refused')
     const rest = await Promise.race([answers, inTurn(1, 'http://two:8080/')])
     assert.deepEqual(rest, ['503 BREAKER_OPEN'])
     gate.resolve()
@@ -246,7 +253,8 @@ describe('two workers', { timeout: 120_000 }, () => {
     const spared = threads[1]!
     for (const agent of agents) agent.destroy()
     await spared.terminate()
-    while ((await metric(client, 'outrigger_worker_restarts_total')) < 2);
+    await eventually(() => threads.length === started + 2, 'a second one is started')
+    assert.equal(await metric(client, 'outrigger_worker_restarts_total'), 2)
     assert.deepEqual(new Set(await inTurn(many, 'http://one:8080/')), new Set(['200 one']))
   })
 
