@@ -181,7 +181,11 @@ class Flow {
   readonly #take = (bytes: number, buffer: Buffer): boolean => {
     const chunk = buffer.subarray(0, bytes)
     const own = this.#own
-    const more = own === buffer ? this.#count(chunk, true) : this.#pass(Buffer.from(chunk))
+    let more: boolean
+    if (own === buffer) {
+      this.#note(bytes)
+      more = writeBytes(this.to as Socket, chunk)
+    } else more = this.#pass(Buffer.from(chunk))
     if (own === undefined) {
       if (bytes > smallRead) this.#reads!.use((this.#own = bulkBuffers.take()))
     } else if (bytes <= smallRead && more) {
@@ -194,15 +198,14 @@ class Flow {
   }
 
   #pass(chunk: Buffer): boolean {
-    return this.#count(chunk, false)
+    this.#note(chunk.length)
+    return this.to.write(chunk)
   }
 
-  /** `lent`: the chunk is in a buffer that is read into again. */
-  #count(chunk: Buffer, lent: boolean): boolean {
-    this.bytes += chunk.length
+  #note(bytes: number): void {
+    this.bytes += bytes
     this.#relay.activeAt = this.#relay.options.clock.now()
-    if (this.#onBytes !== undefined) this.#onBytes(this.#direction, chunk.length)
-    return lent ? writeBytes(this.to as Socket, chunk) : this.to.write(chunk)
+    if (this.#onBytes !== undefined) this.#onBytes(this.#direction, bytes)
   }
 
   readonly #onDrain = (): void => {
