@@ -20,6 +20,8 @@ export interface Body {
   readonly length: number | undefined
   /** The whole body, one latin1 character per byte, when it is here already; '' for none. */
   readonly whole: string | undefined
+  /** Trailer fields of a body that is here whole. */
+  readonly trailers?: Headers | undefined
   /** Starts the flow. Once per body, unless `replayable`. */
   pipe(sink: BodySink): void
   pause(): void
@@ -32,15 +34,17 @@ export interface Body {
 export class WholeBody implements Body {
   readonly whole: string
   readonly length: number
+  readonly trailers: Headers | undefined
 
-  constructor(bytes: string) {
+  constructor(bytes: string, trailers?: Headers) {
     this.whole = bytes
     this.length = bytes.length
+    this.trailers = trailers
   }
 
   pipe(sink: BodySink): void {
     if (this.length > 0) sink.data(Buffer.from(this.whole, 'latin1'))
-    sink.end(undefined)
+    sink.end(this.trailers)
   }
 
   pause(): void {}

@@ -211,6 +211,8 @@ export class Response {
   headers: Headers
   body: Body
   tunnel: Tunnel | undefined = undefined
+  /** Set by whoever produces the body, before `finish`. gRPC's outcome stands in them. */
+  trailers: Headers | undefined = undefined
   /** The body has ended (or there is none): the upstream is done with it. */
   finished = false
   /** Why the body did not end as it should. */
