@@ -229,6 +229,7 @@ export class Outbound {
       startedAt: this.#runtime.clock.now(),
       endedAt: 0,
       status: 0,
+      grpcStatus: -1,
       error: undefined,
       cause: '',
       hedge: false,

@@ -1,7 +1,7 @@
 import { Algorithm, type LoadBalancer } from '../api/gen/outrigger_pb.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Exchange } from '../base/exchange.ts'
-import { headerValue } from '../route/headers.ts'
+import { headerValue } from '../base/headers.ts'
 import type { Endpoint } from './endpoint-set.ts'
 import { hash, MaglevTable } from './maglev.ts'
 

@@ -3,6 +3,8 @@
  * is the only place that turns one into a response, `telemetry/result.ts` the only one that makes a label.
  */
 
+import { grpcOfHttpStatus } from './grpc.ts'
+
 /** Which document decided; the shape of `PolicyRef` in outrigger.proto. */
 export interface PolicyRef {
   readonly kind: string
@@ -20,6 +22,7 @@ export interface ErrorTraits {
   readonly retry: RetrySafety
   /** Status of the response that the mesh makes of it. */
   readonly http: number
+  /** Status with which the mesh ends a gRPC call because of it. */
   readonly grpc: number
   /** Envoy's response flag where it has one; ours otherwise (marked in docs). */
   readonly flag: string
@@ -71,6 +74,8 @@ export interface MeshErrorOptions extends ErrorOptions {
   readonly policy?: PolicyRef | undefined
   /** Overrides the table's status (an injected fault answers what the policy says). */
   readonly status?: number | undefined
+  /** The same for a gRPC call; without it, it follows from `status`. */
+  readonly grpc?: number | undefined
   /** No byte of the request left for this upstream; then a retry is safe for every method. */
   readonly unsent?: boolean | undefined
   /** The connection must end without a response (an injected reset). */
@@ -82,6 +87,7 @@ export class MeshError extends Error {
   readonly code: MeshErrorCode
   readonly policy: PolicyRef | undefined
   readonly status: number
+  readonly grpc: number
   readonly unsent: boolean
   readonly reset: boolean
 
@@ -89,13 +95,20 @@ export class MeshError extends Error {
     super(message, options)
     this.code = code
     this.policy = options.policy
-    this.status = options.status ?? errorCodes[code].http
+    const traits: ErrorTraits = errorCodes[code]
+    this.status = options.status ?? traits.http
+    this.grpc = options.grpc ?? (this.status === traits.http ? traits.grpc : grpcOfHttpStatus(this.status))
     this.unsent = options.unsent ?? false
     this.reset = options.reset ?? false
   }
 
   get traits(): ErrorTraits {
     return errorCodes[this.code]
+  }
+
+  /** What a client may read. Our own mistakes are for our log. */
+  get publicMessage(): string {
+    return this.code === 'UNEXPECTED' ? 'the mesh failed to handle this request; its log says more' : this.message
   }
 
   /** Normalises anything caught, once, at the edge. */

@@ -5,6 +5,7 @@
 import type { Duplex } from 'node:stream'
 import type { Body } from './body.ts'
 import type { MeshError, PolicyRef } from './errors.ts'
+import { isGrpcRequest } from './grpc.ts'
 
 /** Header fields in wire order: [name, value, name, value, ...]. Names as received, values trimmed, latin1. */
 export type Headers = string[]
@@ -60,6 +61,8 @@ export interface Attempt {
   endedAt: number
   /** 0 while there is no response. */
   status: number
+  /** How a gRPC call went; -1 while it is not known, and for any other request. */
+  grpcStatus: number
   error: MeshError | undefined
   /** Why this try was made; '' for the first. */
   readonly cause: string
@@ -147,8 +150,11 @@ export class Exchange {
   waiting: ((reason: MeshError) => void) | undefined = undefined
   /** Set once the exchange as a whole is over (client gone, deadline): no new try may start. */
   cancelled: MeshError | undefined = undefined
+  /** Clock milliseconds at which the caller of a gRPC call waits no longer, or policy does not; infinite without a limit. */
+  deadlineAt = Number.POSITIVE_INFINITY
   /** The exchange that this one is a branch of. */
   origin: Exchange | undefined = undefined
+  #isGrpc: boolean | undefined = undefined
 
   constructor(init: ExchangeInit) {
     this.request = init.request
@@ -174,7 +180,14 @@ export class Exchange {
     branch.decisions = this.decisions
     branch.informational = this.informational
     branch.cancelled = this.cancelled
+    branch.deadlineAt = this.deadlineAt
     return branch
+  }
+
+  /** It is a gRPC call. Decided when it is first asked. */
+  get isGrpc(): boolean {
+    this.#isGrpc ??= isGrpcRequest(this.request)
+    return this.#isGrpc
   }
 
   /** Ends what the exchange waits for now; a retry may follow. */

@@ -51,6 +51,7 @@ export function beginAttempt(exchange: Exchange, endpoint: Endpoint, backend: st
     startedAt: now,
     endedAt: 0,
     status: 0,
+    grpcStatus: -1,
     error: undefined,
     cause: note === undefined ? '' : note.cause,
     hedge: note === undefined ? false : note.hedge,

@@ -1,7 +1,7 @@
 import { type HeaderModifier, type HttpFilter, PathRewrite, type Rewrite } from '../api/gen/outrigger_pb.ts'
 import type { Headers, RequestHead } from '../base/exchange.ts'
+import { removeHeader, setHeader } from '../base/headers.ts'
 import type { Layer } from '../base/stack.ts'
-import { removeHeader, setHeader } from '../route/headers.ts'
 import type { RequestMatch } from '../route/match.ts'
 
 /**

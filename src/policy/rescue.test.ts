@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { answer, exchange } from '../../test/support/exchanges.ts'
+import { answer, exchange, grpcExchange } from '../../test/support/exchanges.ts'
 import { errorCodes, MeshError, type MeshErrorCode } from '../base/errors.ts'
 import type { Headers, Response } from '../base/exchange.ts'
+import { grpcStatusOf } from '../base/grpc.ts'
 import { rescue } from './rescue.ts'
 
 const policy = { kind: 'BackendPolicy', namespace: 'shop', name: 'orders', version: '7' }
@@ -37,13 +38,16 @@ for (const code of Object.keys(errorCodes) as MeshErrorCode[]) {
   })
 
   test(`${code} becomes grpc-status ${errorCodes[code].grpc}`, async () => {
-    const request = exchange({ method: 'POST', headers: ['Content-Type', 'application/grpc+proto'] })
-    const { response } = await answerTo(new MeshError(code, 'what happened'), request)
+    const { response } = await answerTo(new MeshError(code, 'what happened'), grpcExchange())
     assert.equal(response.status, 200)
     assert.equal(header(response.headers, 'grpc-status'), String(errorCodes[code].grpc))
+    assert.match(header(response.headers, 'grpc-message')!, new RegExp(`^${code}: `))
     assert.equal(header(response.headers, 'content-type'), 'application/grpc')
     assert.equal(header(response.headers, 'x-outrigger-reason'), `${code}; by=shop/web-1`)
+    // Trailers-Only: a status that stood in trailers as well would be two.
     assert.equal(response.body.whole, '')
+    assert.equal(response.trailers, undefined)
+    assert.equal(grpcStatusOf(response), errorCodes[code].grpc)
   })
 }
 
@@ -93,20 +97,29 @@ const injected: [number, string][] = [
 ]
 for (const [status, grpc] of injected) {
   test(`an injected ${status} is grpc-status ${grpc}`, async () => {
-    const request = exchange({ headers: ['content-type', 'application/grpc'] })
-    const { response } = await answerTo(new MeshError('FAULT_ABORTED', 'x', { status }), request)
+    const { response } = await answerTo(new MeshError('FAULT_ABORTED', 'x', { status }), grpcExchange())
     assert.equal(header(response.headers, 'grpc-status'), grpc)
   })
 }
 
+test('the gRPC status of a policy beats both', async () => {
+  const error = new MeshError('FAULT_ABORTED', 'x', { status: 503, grpc: 8 })
+  assert.equal(header((await answerTo(error, grpcExchange())).response.headers, 'grpc-status'), '8')
+  assert.equal((await answerTo(error)).response.status, 503)
+})
+
+test('a mistake of ours keeps its message inside for a gRPC call, too', async () => {
+  const { response } = await answerTo(new TypeError('secret detail'), grpcExchange())
+  assert.match(header(response.headers, 'grpc-message')!, /^UNEXPECTED: the mesh failed/)
+})
+
 test('grpc-message is percent-encoded', async () => {
-  const request = exchange({ headers: ['content-type', 'application/grpc;x'] })
-  const { response } = await answerTo(new MeshError('DENIED', '100 % é\n'), request)
+  const { response } = await answerTo(new MeshError('DENIED', '100 % é\n'), grpcExchange())
   assert.equal(header(response.headers, 'grpc-message'), 'DENIED: 100 %25 %C3%A9%0A')
 })
 
 test('grpc-web is not gRPC', async () => {
-  const request = exchange({ headers: ['content-type', 'application/grpc-web'] })
+  const request = exchange({ method: 'POST', headers: ['content-type', 'application/grpc-web'] })
   assert.equal((await answerTo(new MeshError('DENIED', 'x'), request)).response.status, 403)
 })
 

@@ -1,8 +1,8 @@
 import { noBody, textBody } from '../base/body.ts'
 import { MeshError, type MeshErrorCode } from '../base/errors.ts'
 import { type Exchange, type Headers, Response } from '../base/exchange.ts'
+import { grpcFieldsOf } from '../base/grpc.ts'
 import type { Layer } from '../base/stack.ts'
-import { headerValue } from '../route/headers.ts'
 
 /** The part of a logger that rescue needs. */
 export interface RescueLog {
@@ -46,13 +46,12 @@ export function responseTo(error: MeshError, exchange: Exchange | undefined, by:
   if (tries > 1) headers.push('x-outrigger-attempt', String(tries))
 
   let response: Response
-  if (exchange !== undefined && isGrpc(exchange)) {
-    headers.push('content-type', 'application/grpc')
-    headers.push('grpc-status', String(grpcStatus(error)), 'grpc-message', grpcMessage(error))
+  if (exchange?.isGrpc === true) {
+    headers.push('content-type', 'application/grpc', ...grpcFieldsOf(error))
     response = new Response(200, 'OK', headers, noBody)
   } else {
     headers.push('content-type', 'text/plain; charset=utf-8')
-    const body = exchange?.request.method === 'HEAD' ? noBody : textBody(`${error.code}: ${describe(error)}\n`)
+    const body = exchange?.request.method === 'HEAD' ? noBody : textBody(`${error.code}: ${error.publicMessage}\n`)
     response = new Response(error.status, reasonPhrase(error.status), headers, body)
   }
   response.finish(undefined)
@@ -73,48 +72,6 @@ function reason(error: MeshError, by: string): string {
   const { code, policy } = error
   if (policy === undefined) return `${code}; by=${by}`
   return `${code}; policy=${policy.kind}/${policy.namespace}/${policy.name}; version=${policy.version}; by=${by}`
-}
-
-/** Our own mistakes are for our log, not for a client. */
-function describe(error: MeshError): string {
-  return error.code === 'UNEXPECTED' ? 'the mesh failed to handle this request; its log says more' : error.message
-}
-
-function isGrpc(exchange: Exchange): boolean {
-  const type = headerValue(exchange.request.headers, 'content-type')
-  return type !== undefined && /^application\/grpc(?:[+;]|$)/i.test(type)
-}
-
-/** A status that a policy set speaks for itself (grpc doc/http-grpc-status-mapping.md); else the table of codes. */
-function grpcStatus(error: MeshError): number {
-  if (error.status === error.traits.http) return error.traits.grpc
-  switch (error.status) {
-    case 400:
-      return 13
-    case 401:
-      return 16
-    case 403:
-      return 7
-    case 404:
-      return 12
-    case 429:
-    case 502:
-    case 503:
-    case 504:
-      return 14
-    default:
-      return 2
-  }
-}
-
-/** Percent-encoded as gRPC wants it. */
-function grpcMessage(error: MeshError): string {
-  let encoded = ''
-  for (const byte of Buffer.from(`${error.code}: ${describe(error)}`, 'utf8')) {
-    const plain = byte >= 0x20 && byte <= 0x7e && byte !== 0x25
-    encoded += plain ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
-  }
-  return encoded
 }
 
 function reasonPhrase(status: number): string {

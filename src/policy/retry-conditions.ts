@@ -1,7 +1,7 @@
 import type { Retry } from '../api/gen/outrigger_pb.ts'
 import { errorCodes, MeshError, type MeshErrorCode } from '../base/errors.ts'
 import type { Response } from '../base/exchange.ts'
-import { headerValue } from '../route/headers.ts'
+import { headerValue } from '../base/headers.ts'
 
 /** The words of `retry.conditions`. */
 export type RetryCondition =

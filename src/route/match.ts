@@ -1,7 +1,7 @@
 import { RE2JS } from 're2js'
 import { type KeyMatch, type RouteMatch, StringMatchType } from '../api/gen/outrigger_pb.ts'
 import type { RequestHead } from '../base/exchange.ts'
-import { sameName } from './headers.ts'
+import { sameName } from '../base/headers.ts'
 import { literalPath, pathOf } from './path.ts'
 
 /** How a path is compared. `prefix` is by element: `/ab` is not under `/a` (Gateway API PathMatchPathPrefix). */

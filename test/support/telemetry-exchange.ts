@@ -65,6 +65,7 @@ export function attemptOf(facts: Partial<Attempt> = {}): Attempt {
     startedAt: 1_001,
     endedAt: 1_004,
     status: 200,
+    grpcStatus: -1,
     error: undefined,
     cause: '',
     hedge: false,

@@ -1,4 +1,4 @@
-import type { Headers } from '../base/exchange.ts'
+import type { Headers } from './exchange.ts'
 
 /**
  * First value of a field, by its lower-case name; undefined if it is not there. Field names are compared without
