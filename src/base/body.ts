@@ -87,10 +87,10 @@ export class ReplayBody implements Body {
     if (source.length !== undefined && source.length > bytesMax) this.replayable = false
   }
 
-  /** The body as one that is here already, once all of it has passed and was kept; trailers would be lost. */
+  /** The body as one that is here already, once all of it has passed and was kept. */
   get kept(): WholeBody | undefined {
-    if (!this.replayable || this.#tail?.is !== 'end' || this.#tail.trailers !== undefined) return undefined
-    return new WholeBody(Buffer.concat(this.#kept).toString('latin1'))
+    if (!this.replayable || this.#tail?.is !== 'end') return undefined
+    return new WholeBody(Buffer.concat(this.#kept).toString('latin1'), this.#tail.trailers)
   }
 
   pipe(sink: BodySink): void {

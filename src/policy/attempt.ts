@@ -1,5 +1,10 @@
 import type { Endpoint } from '../balance/endpoint-set.ts'
 import type { Attempt, Exchange, Response } from '../base/exchange.ts'
+import { headerValue, setHeader } from '../base/headers.ts'
+import { tellTimeLeft } from './deadline.ts'
+
+/** The same by gRPC's own convention (gRFC A6), in calls: how many tries there were before this one. */
+export const previousAttemptsHeader = 'grpc-previous-rpc-attempts'
 
 /** Names the try on a request that is sent again, and on the answer to it. */
 export const attemptHeader = 'x-outrigger-attempt'
@@ -32,6 +37,22 @@ export function noteRetry(exchange: Exchange, cause: string, backoffMs: number):
 /** Says why the attempt of this branch is made beside others. */
 export function noteHedge(branch: Exchange, cause: string): void {
   notes.set(branch, { cause, backoffMs: 0, hedge: true })
+}
+
+/** Writes on the request which try is about to be made, and on a call what is left of its caller's time. */
+export function announceTry(exchange: Exchange, number: number, now: number): void {
+  const { headers } = exchange.request
+  setHeader(headers, attemptHeader, String(number))
+  if (!exchange.isGrpc) return
+  setHeader(headers, previousAttemptsHeader, String(number - 1))
+  tellTimeLeft(exchange, now)
+}
+
+/** Whether a request says that it is a retry of its caller, be it a sidecar or a gRPC library. */
+export function isCallersRetry(exchange: Exchange): boolean {
+  const { headers } = exchange.request
+  if (Number(headerValue(headers, attemptHeader) ?? 1) > 1) return true
+  return exchange.isGrpc && Number(headerValue(headers, previousAttemptsHeader) ?? 0) > 0
 }
 
 /** Makes the attempt that is about to begin at this endpoint, and adds it to the exchange. */

@@ -1,5 +1,5 @@
 import type { Mirror } from '../api/gen/outrigger_pb.ts'
-import { type Body, type BodySink, noBody, WholeBody } from '../base/body.ts'
+import { type Body, type BodySink, WholeBody } from '../base/body.ts'
 import { MeshError, type PolicyRef } from '../base/errors.ts'
 import { Exchange, type Headers, type RequestHead } from '../base/exchange.ts'
 import type { Layer, Service } from '../base/stack.ts'
@@ -79,7 +79,7 @@ class Mirrorer {
       child.route = exchange.route
       void this.#run(child)
     }
-    if (body.whole !== undefined) begin(body.whole === '' ? noBody : new WholeBody(body.whole))
+    if (body.whole !== undefined) begin(new WholeBody(body.whole, body.trailers))
     else exchange.body = new TeeBody(body, begin)
   }
 
@@ -124,7 +124,7 @@ class TeeBody implements Body {
         return sink.data(chunk)
       },
       end: (trailers: Headers | undefined) => {
-        this.#finish(true)
+        this.#finish(true, trailers)
         sink.end(trailers)
       },
       fail: (error) => {
@@ -154,11 +154,11 @@ class TeeBody implements Body {
     else this.#kept.push(Buffer.from(chunk))
   }
 
-  #finish(whole: boolean): void {
+  #finish(whole: boolean, trailers?: Headers): void {
     const begin = this.#begin
     if (begin === undefined) return
     this.#begin = undefined
-    begin(whole ? new WholeBody(Buffer.concat(this.#kept).toString('latin1')) : undefined)
+    begin(whole ? new WholeBody(Buffer.concat(this.#kept).toString('latin1'), trailers) : undefined)
     this.#kept = []
   }
 }

@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts'
-import type { Exchange } from '../base/exchange.ts'
+import type { Exchange, Response } from '../base/exchange.ts'
 import type { Service } from '../base/stack.ts'
 
 /** One running timeout. */
@@ -78,16 +78,23 @@ export class TimeoutQueue<T> {
 
 /** Times a service from its call until its response is whole; a tunnel, once made, may last. */
 export function timed(queue: TimeoutQueue<Exchange>, next: Service): Service {
-  return async (exchange) => {
-    const timeout = queue.add(exchange, exchange.attempts.length)
-    try {
-      const response = await next(exchange)
-      if (response.finished || response.tunnel !== undefined) queue.cancel(timeout)
-      else response.onFinish(() => queue.cancel(timeout))
-      return response
-    } catch (error) {
-      queue.cancel(timeout)
-      throw error
-    }
+  return (exchange) => untilWhole(queue, queue.add(exchange, exchange.attempts.length), next, exchange)
+}
+
+/** Serves, and cancels the timeout when the response is whole, when there is none, or when it is a tunnel. */
+export async function untilWhole<T>(
+  queue: { cancel(timeout: T): void },
+  timeout: T,
+  next: Service,
+  exchange: Exchange,
+): Promise<Response> {
+  try {
+    const response = await next(exchange)
+    if (response.finished || response.tunnel !== undefined) queue.cancel(timeout)
+    else response.onFinish(() => queue.cancel(timeout))
+    return response
+  } catch (error) {
+    queue.cancel(timeout)
+    throw error
   }
 }
