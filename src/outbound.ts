@@ -6,6 +6,7 @@ import type { BackendRegistry } from './balance/backends.ts'
 import { noBody } from './base/body.ts'
 import { MeshError } from './base/errors.ts'
 import { type Attempt, type Downstream, Exchange, Response } from './base/exchange.ts'
+import { grpcStatusOf } from './base/grpc.ts'
 import { type Service, stack } from './base/stack.ts'
 import type { Destinations } from './destinations.ts'
 import { serverName } from './detect/client-hello.ts'
@@ -291,11 +292,13 @@ export class Outbound {
       attempt.status = response.status
       response.onFinish(() => {
         attempt.endedAt = clock.now()
+        if (exchange.isGrpc) attempt.grpcStatus = grpcStatusOf(response)
       })
       return response
     } catch (error) {
       attempt.error = MeshError.from(error)
       attempt.endedAt = clock.now()
+      if (exchange.isGrpc) attempt.grpcStatus = attempt.error.grpc
       throw error
     }
   }

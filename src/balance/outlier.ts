@@ -22,7 +22,7 @@ export interface Ejection {
 const followMs = 100
 
 /**
- * Envoy's outlier detection by consecutive 5xx: so many in a row eject an endpoint for the base time, multiplied by
+ * Envoy's outlier detection by consecutive 5xx, or gRPC statuses that stand for one: so many in a row eject an endpoint for the base time, multiplied by
  * how often it was ejected lately, as long as no more than the given share is out.
  */
 export class OutlierDetector {

@@ -75,6 +75,21 @@ export function grpcOfHttpStatus(status: number): number {
   }
 }
 
+/** What counts against a server (OpenTelemetry RPC conventions: error statuses of server spans). */
+export function isServerError(status: number): boolean {
+  switch (status) {
+    case grpcStatuses.UNKNOWN:
+    case grpcStatuses.DEADLINE_EXCEEDED:
+    case grpcStatuses.UNIMPLEMENTED:
+    case grpcStatuses.INTERNAL:
+    case grpcStatuses.UNAVAILABLE:
+    case grpcStatuses.DATA_LOSS:
+      return true
+    default:
+      return false
+  }
+}
+
 /** Whether an answer to a call is its status and nothing else: no message came, and none will. */
 export function isTrailersOnly({ body }: Response): boolean {
   return body.length === 0

@@ -51,6 +51,14 @@ async function decide(
   return { outcome: error?.code ?? 'passed', error, events, reached }
 }
 
+/** Head of a gRPC call. */
+const call = (target: string): Partial<RequestHead> => ({
+  method: 'POST',
+  target,
+  version: '2',
+  headers: ['content-type', 'application/grpc'],
+})
+
 const source = (of: object): Rule => ({ sources: [of] }) as Rule
 const operation = (of: object): Rule => ({ operations: [of] }) as Rule
 
@@ -143,6 +151,36 @@ const table: [string, Policy[], Partial<RequestHead>, Partial<Downstream>, 'pass
   ['path, exactly', [allow(operation({ paths: ['/a'] }))], { target: '/a/b' }, {}, 'DENIED'],
   ['path by prefix', [allow(operation({ paths: ['/a/*'] }))], { target: '/a/b' }, {}, 'passed'],
   ['path by suffix', [deny(operation({ paths: ['*.bak'] }))], { target: '/x/y.bak' }, {}, 'DENIED'],
+  ['gRPC method', [allow(operation({ paths: ['/shop.v1.Orders/Get'] }))], call('/shop.v1.Orders/Get'), {}, 'passed'],
+  ['another method', [allow(operation({ paths: ['/shop.v1.Orders/Get'] }))], call('/shop.v1.Orders/Put'), {}, 'DENIED'],
+  [
+    'the letters of a method',
+    [allow(operation({ paths: ['/shop.Orders/Get'] }))],
+    call('/shop.Orders/get'),
+    {},
+    'DENIED',
+  ],
+  ['gRPC service', [allow(operation({ paths: ['/shop.v1.Orders/*'] }))], call('/shop.v1.Orders/Put'), {}, 'passed'],
+  [
+    'a longer name',
+    [allow(operation({ paths: ['/shop.v1.Orders/*'] }))],
+    call('/shop.v1.OrdersAdmin/Put'),
+    {},
+    'DENIED',
+  ],
+  ['gRPC package', [deny(operation({ paths: ['/shop.internal.*'] }))], call('/shop.internal.Keys/Get'), {}, 'DENIED'],
+  ['denied method', [deny(operation({ paths: ['/shop.Orders/Drop'] }))], call('/shop.Orders/Drop'), {}, 'DENIED'],
+  ['in other letters', [deny(operation({ paths: ['/shop.Orders/Drop'] }))], call('/SHOP.orders/drop'), {}, 'DENIED'],
+  ['with escapes', [deny(operation({ paths: ['/shop.Orders/Drop'] }))], call('/shop%2EOrders/%44rop'), {}, 'DENIED'],
+  ['with two slashes', [deny(operation({ paths: ['/shop.Orders/Drop'] }))], call('//shop.Orders//Drop'), {}, 'DENIED'],
+  [
+    'another method than denied',
+    [deny(operation({ paths: ['/shop.Orders/Drop'] }))],
+    call('/shop.Orders/Get'),
+    {},
+    'passed',
+  ],
+  ['service by method POST', [deny(operation({ methods: ['POST'], paths: ['/a.B/*'] }))], call('/a.B/C'), {}, 'DENIED'],
   ['not a path', [deny(operation({ notPaths: ['/public*'] }))], { target: '/secret' }, {}, 'DENIED'],
   ['port', [allow(operation({ ports: [8080] }))], {}, {}, 'passed'],
   ['another port', [allow(operation({ ports: [9090] }))], {}, {}, 'DENIED'],

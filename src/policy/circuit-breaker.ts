@@ -1,11 +1,11 @@
 import type { Backend } from '../balance/backends.ts'
-import type { Breaker } from '../balance/breaker.ts'
+import type { Admission, Breaker } from '../balance/breaker.ts'
 import { MeshError } from '../base/errors.ts'
 import type { Exchange, Response } from '../base/exchange.ts'
 import type { Layer } from '../base/stack.ts'
 import type { TryLayer } from './attempt.ts'
 import type { PolicyEnv } from './env.ts'
-import { blamesUpstream } from './failure.ts'
+import { answerText, blamesUpstream, verdictOf } from './failure.ts'
 
 /**
  * The breaker of the whole Service (BackendPolicy `circuitBreaker`, scope Service): open, it rejects with BREAKER_OPEN.
@@ -63,7 +63,17 @@ async function guarded(
     else breaker.ended(admission)
     throw caught
   }
-  if (response.status >= 500) breaker.failed(admission, env.clock.now(), `status ${response.status}`)
-  else breaker.succeeded(admission, env.clock.now())
+  if (verdictOf(response, exchange) !== 'unknown') tell(breaker, admission, response, exchange, env)
+  // A probe does not wait for the end of a stream, and everybody else with it: that it is being answered is enough.
+  else if (admission === 'probe') breaker.succeeded(admission, env.clock.now())
+  else response.onFinish(() => tell(breaker, admission, response, exchange, env))
   return response
+}
+
+function tell(breaker: Breaker, admission: Admission, response: Response, exchange: Exchange, env: PolicyEnv): void {
+  const verdict = verdictOf(response, exchange)
+  if (verdict === 'failed')
+    breaker.failed(admission, env.clock.now(), response.failure?.code ?? answerText(response, exchange))
+  else if (verdict === 'good') breaker.succeeded(admission, env.clock.now())
+  else breaker.ended(admission)
 }

@@ -1,6 +1,7 @@
 import type { Fault } from '../api/gen/outrigger_pb.ts'
 import { MeshError } from '../base/errors.ts'
 import type { Attempt, Exchange } from '../base/exchange.ts'
+import { grpcStatusName } from '../base/grpc.ts'
 import type { Layer } from '../base/stack.ts'
 import { compileMatch, type RequestMatch } from '../route/match.ts'
 import type { TryLayer } from './attempt.ts'
@@ -65,18 +66,18 @@ class FaultInjector {
         this.#tell(exchange, fault, 'delayed', ms)
         if (!policy.shadow) delayMs += ms
       }
-      if (this.#chance(policy.abortPpm)) {
+      if (mayAbort(policy, exchange) && this.#chance(policy.abortPpm)) {
         this.#tell(exchange, fault, 'aborted', 0)
         if (!policy.shadow) abort ??= fault
       }
     }
-    if (delayMs === 0) return abort === undefined ? undefined : Promise.reject(errorOf(abort))
+    if (delayMs === 0) return abort === undefined ? undefined : Promise.reject(errorOf(abort, exchange))
     if (attempt !== undefined) attempt.faultDelayMs = delayMs
     const delay = wait(this.#env.clock, exchange, delayMs)
     if (abort === undefined) return delay
     const after = abort
     return delay.then(() => {
-      throw errorOf(after)
+      throw errorOf(after, exchange)
     })
   }
 
@@ -95,12 +96,7 @@ class FaultInjector {
   #tell(exchange: Exchange, { policy }: CompiledFault, outcome: 'delayed' | 'aborted', ms: number): void {
     this.#env.onEvent?.({ layer: 'fault', outcome, policy: policy.ref, shadow: policy.shadow })
     if (exchange.decisions === undefined) return
-    const what =
-      outcome === 'delayed'
-        ? `delayed by ${ms} ms`
-        : policy.abortStatus === 0
-          ? 'reset'
-          : `aborted with ${policy.abortStatus}`
+    const what = outcome === 'delayed' ? `delayed by ${ms} ms` : abortText(policy, exchange)
     exchange.decide(this.#env.clock.now(), 'fault', policy.shadow ? `would be ${what}` : what, policy.ref)
   }
 }
@@ -110,12 +106,29 @@ function delayOf(policy: Fault, env: PolicyEnv): number {
   return Math.round(policy.delayMs + env.clock.random() * (policy.delayMaxMs - policy.delayMs))
 }
 
-function errorOf({ policy }: CompiledFault): MeshError {
-  const reset = policy.abortStatus === 0
-  return new MeshError('FAULT_ABORTED', reset ? 'an injected fault reset the request' : 'an injected fault', {
-    policy: policy.ref,
-    status: reset ? undefined : policy.abortStatus,
-    reset,
-    unsent: true,
-  })
+/** A status for gRPC calls alone concerns nothing else. */
+function mayAbort(policy: Fault, exchange: Exchange): boolean {
+  return policy.abortGrpcStatus === 0 || policy.abortStatus !== 0 || exchange.isGrpc
+}
+
+function isReset({ abortStatus, abortGrpcStatus }: Fault): boolean {
+  return abortStatus === 0 && abortGrpcStatus === 0
+}
+
+function abortText(policy: Fault, exchange: Exchange): string {
+  if (isReset(policy)) return 'reset'
+  const { abortStatus, abortGrpcStatus } = policy
+  const ownStatus = abortGrpcStatus !== 0 && exchange.isGrpc
+  return `aborted with ${ownStatus ? grpcStatusName(abortGrpcStatus) : abortStatus}`
+}
+
+function errorOf({ policy }: CompiledFault, exchange: Exchange): MeshError {
+  const options = { policy: policy.ref, unsent: true }
+  if (isReset(policy)) {
+    return new MeshError('FAULT_ABORTED', 'an injected fault reset the request', { ...options, reset: true })
+  }
+  const grpc = policy.abortGrpcStatus
+  // A call that ends with a status of its own is answered 200, as by any server.
+  const statuses = grpc !== 0 && exchange.isGrpc ? { status: 200, grpc } : { status: policy.abortStatus }
+  return new MeshError('FAULT_ABORTED', 'an injected fault', { ...options, ...statuses })
 }

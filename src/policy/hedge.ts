@@ -3,9 +3,8 @@ import type { Backend } from '../balance/backends.ts'
 import { type Body, ReplayBody } from '../base/body.ts'
 import { errorCodes, MeshError } from '../base/errors.ts'
 import type { Exchange, RequestHead, Response } from '../base/exchange.ts'
-import { headerValue, setHeader } from '../base/headers.ts'
 import type { Layer, Service } from '../base/stack.ts'
-import { attemptHeader, noteHedge } from './attempt.ts'
+import { announceTry, isCallersRetry, noteHedge } from './attempt.ts'
 import type { PolicyEnv } from './env.ts'
 import type { RetryBudget, RetryLimits } from './retry-budget.ts'
 import type { RetryConditions } from './retry-conditions.ts'
@@ -50,7 +49,7 @@ class Hedger {
   run(next: Service, exchange: Exchange): Promise<Response> {
     const { request } = exchange
     if (!this.#methods.has(request.method) || request.upgrade !== undefined) return next(exchange)
-    const callers = exchange.attempts.length === 0 && Number(headerValue(request.headers, attemptHeader) ?? 1) > 1
+    const callers = exchange.attempts.length === 0 && isCallersRetry(exchange)
     return callers ? next(exchange) : new HedgedTry(this, next, exchange).run()
   }
 
@@ -103,7 +102,7 @@ class HedgedTry {
     const cause = `no answer within ${policy.delayMs} ms`
     const branch = exchange.branch(copyOf(exchange.request), body!)
     const number = Math.max(exchange.attempts.length, this.#running.length) + 1
-    setHeader(branch.request.headers, attemptHeader, String(number))
+    announceTry(branch, number, this.#hedger.parts.env.clock.now())
     noteHedge(branch, cause)
     this.#hedger.note(exchange, `try ${number} beside the one that runs: ${cause}`)
     if (this.#hedges < policy.attemptsMax - 1) this.#timeout = queue.add(this)
@@ -132,7 +131,7 @@ class HedgedTry {
   #answered(branch: Exchange, response: Response): void {
     this.#leave(branch)
     const { conditions } = this.#hedger.parts
-    const wanted = this.#running.length === 0 || !conditions.ofResponse(response, branch.request.method)
+    const wanted = this.#running.length === 0 || !conditions.ofResponse(response, branch)
     if (this.#over || !wanted) {
       response.tunnel?.socket.destroy()
       response.body.discard(superseded)

@@ -1,6 +1,7 @@
 import type { Retry } from '../api/gen/outrigger_pb.ts'
 import { errorCodes, MeshError, type MeshErrorCode } from '../base/errors.ts'
-import type { Response } from '../base/exchange.ts'
+import type { Exchange, Response } from '../base/exchange.ts'
+import { grpcStatuses, grpcStatusOf, isTrailersOnly } from '../base/grpc.ts'
 import { headerValue } from '../base/headers.ts'
 
 /** The words of `retry.conditions`. */
@@ -12,10 +13,18 @@ export type RetryCondition =
   | '5xx'
   | 'gateway-error'
   | 'breaker-open'
+  | GrpcCondition
+
+/** How a gRPC call went, in Envoy's words. */
+type GrpcCondition = 'cancelled' | 'deadline-exceeded' | 'internal' | 'resource-exhausted' | 'unavailable'
 
 /**
  * Which outcomes may be tried again. Pure: budget, number of tries and body are judged elsewhere.
  * Conditions are Envoy's `retry_on`; status codes are HTTPRoute's `retry.codes` (GEP-1731).
+ *
+ * Every gRPC call is a POST, so its method says nothing of whether it may be repeated (Envoy does not look at it). By
+ * UNAVAILABLE a server says that it cannot take calls on: where a policy names it, that is enough. After the other
+ * statuses the work may have been done, wholly or in part, so they need POST among `methods`, as a lost connection does.
  */
 export class RetryConditions {
   readonly #codes: ReadonlySet<number>
@@ -42,16 +51,36 @@ export class RetryConditions {
    * A response came, so the request was acted on; or the sidecar of the endpoint says what became of it on its way to the
    * application, which is then judged as if it had happened here.
    */
-  ofResponse({ status, headers }: Response, method: string): boolean {
-    if (this.#wantsStatus(status) && this.#methods.has(method)) return true
-    if (status < 500) return false
-    const code = meshCodeOf(headerValue(headers, 'x-outrigger-reason') ?? '')
-    return code !== undefined && this.ofError(new MeshError(code, '', { unsent: code === 'UPSTREAM_CONNECT' }), method)
+  ofResponse(response: Response, exchange: Exchange): boolean {
+    const { status } = response
+    if (exchange.isGrpc) return this.#ofCall(response, exchange)
+    if (this.#wantsStatus(status) && this.#methods.has(exchange.request.method)) return true
+    const told = status < 500 ? undefined : errorOfPeer(response)
+    return told !== undefined && this.ofError(told, exchange)
   }
 
   /** The try failed without a response. */
-  ofError(error: MeshError, method: string): boolean {
-    return this.#wantsError(error) && this.#safe(error, method)
+  ofError(error: MeshError, exchange: Exchange): boolean {
+    return this.#wantsError(error, exchange.isGrpc) && this.#safe(error, exchange.request.method)
+  }
+
+  /** A call whose answer has messages is judged no more, however it ends. */
+  #ofCall(response: Response, exchange: Exchange): boolean {
+    const { status } = response
+    if (status === 200 && !isTrailersOnly(response)) return false
+    const grpcStatus = grpcStatusOf(response)
+    if (grpcStatus === grpcStatuses.OK || !(pushbackMs(response) >= 0)) return false
+    const told = errorOfPeer(response)
+    if (told !== undefined) return this.ofError(told, exchange)
+    if (!this.#wantsGrpcStatus(grpcStatus) && !this.#wantsStatus(status)) return false
+    // Only of a server that speaks gRPC: a gateway's 504 means UNAVAILABLE as well.
+    const notTakenOn = status === 200 && grpcStatus === grpcStatuses.UNAVAILABLE
+    return notTakenOn || this.#methods.has(exchange.request.method)
+  }
+
+  #wantsGrpcStatus(status: number): boolean {
+    const condition = conditionOf(status)
+    return condition !== undefined && this.#conditions.has(condition)
   }
 
   #wantsStatus(status: number): boolean {
@@ -60,8 +89,10 @@ export class RetryConditions {
     return this.#conditions.has('5xx') || (isGatewayError(status) && this.#conditions.has('gateway-error'))
   }
 
-  #wantsError(error: MeshError): boolean {
+  #wantsError(error: MeshError, isGrpc: boolean): boolean {
     const has = this.#conditions
+    // Named by what the mesh would answer: UNAVAILABLE, or DEADLINE_EXCEEDED of a try.
+    if (isGrpc && error.code !== 'BREAKER_OPEN' && !error.reset && this.#wantsGrpcStatus(error.grpc)) return true
     switch (error.code) {
       case 'UPSTREAM_CONNECT':
       case 'UPSTREAM_TLS':
@@ -97,6 +128,40 @@ export class RetryConditions {
   }
 }
 
+/** What a peer sidecar says became of a request, as an error; undefined: the answer is not of its making. */
+function errorOfPeer({ headers }: Response): MeshError | undefined {
+  const code = meshCodeOf(headerValue(headers, 'x-outrigger-reason') ?? '')
+  return code === undefined ? undefined : new MeshError(code, '', { unsent: code === 'UPSTREAM_CONNECT' })
+}
+
+/** The word for a gRPC status that may be a condition. */
+function conditionOf(status: number): GrpcCondition | undefined {
+  switch (status) {
+    case grpcStatuses.CANCELLED:
+      return 'cancelled'
+    case grpcStatuses.DEADLINE_EXCEEDED:
+      return 'deadline-exceeded'
+    case grpcStatuses.INTERNAL:
+      return 'internal'
+    case grpcStatuses.RESOURCE_EXHAUSTED:
+      return 'resource-exhausted'
+    case grpcStatuses.UNAVAILABLE:
+      return 'unavailable'
+    default:
+      return undefined
+  }
+}
+
+/**
+ * How long the server asks to wait before a call is tried again (gRFC A6 "pushback"); 0 where it says nothing, not a
+ * number where it asks not to: by a negative one, or by what is none.
+ */
+export function pushbackMs({ headers }: Response): number {
+  const text = headerValue(headers, 'grpc-retry-pushback-ms')
+  if (text === undefined) return 0
+  return /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN
+}
+
 /** Of what a peer sidecar may say: what happened between it and its application, and that it is about to end. */
 function meshCodeOf(reason: string): MeshErrorCode | undefined {
   const code = /^[A-Z_]+/.exec(reason)?.[0]
@@ -117,7 +182,17 @@ const idempotentMethods = ['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']
 /** GEP-1731: connection errors are retried wherever there is a retry stanza. */
 const defaultConditions: readonly RetryCondition[] = ['connect-failure', 'refused', 'reset', 'timeout']
 
-const conditions: readonly RetryCondition[] = [...defaultConditions, '5xx', 'gateway-error', 'breaker-open']
+const conditions: readonly RetryCondition[] = [
+  ...defaultConditions,
+  '5xx',
+  'gateway-error',
+  'breaker-open',
+  'cancelled',
+  'deadline-exceeded',
+  'internal',
+  'resource-exhausted',
+  'unavailable',
+]
 
 function isCondition(word: string): word is RetryCondition {
   return (conditions as readonly string[]).includes(word)

@@ -5,11 +5,12 @@ import { MeshError } from '../base/errors.ts'
 import type { Exchange, Response } from '../base/exchange.ts'
 import { headerValue, setHeader } from '../base/headers.ts'
 import type { Layer, Service } from '../base/stack.ts'
-import { attemptHeader, noteRetry } from './attempt.ts'
+import { announceTry, attemptHeader, isCallersRetry, noteRetry } from './attempt.ts'
 import type { PolicyEnv } from './env.ts'
+import { answerText } from './failure.ts'
 import { type HedgeParts, hedge } from './hedge.ts'
 import { type RetryBudget, type RetryLimits, retryLimitsOf } from './retry-budget.ts'
-import { RetryConditions } from './retry-conditions.ts'
+import { pushbackMs, RetryConditions } from './retry-conditions.ts'
 import { wait } from './wait.ts'
 
 /**
@@ -78,7 +79,7 @@ class Retrier implements HedgeParts {
       response?.body.discard(givenUp)
       body?.detach()
       try {
-        await this.#prepare(exchange, tries, error === undefined ? `status ${response!.status}` : error.code)
+        await this.#prepare(exchange, tries, response, error)
       } catch (cancelled) {
         body?.settle()
         throw cancelled
@@ -88,16 +89,23 @@ class Retrier implements HedgeParts {
 
   #wantsAnother(exchange: Exchange, response: Response): boolean {
     const { request } = exchange
-    if (!this.conditions.ofResponse(response, request.method)) return false
+    if (!this.conditions.ofResponse(response, exchange)) return false
     if (request.upgrade !== undefined || response.tunnel !== undefined) return false
     const below = headerValue(response.headers, attemptHeader)
-    if (below === undefined || !(Number(below) > 1)) return true
-    this.#note(exchange, `not tried again: the answer took ${below} tries already`)
+    if (Number(below ?? 1) > 1) {
+      this.#note(exchange, `not tried again: the answer took ${below} tries already`)
+      return false
+    }
+    if (!exchange.isGrpc) return true
+    const waitMs = pushbackMs(response)
+    const leftMs = exchange.deadlineAt - this.env.clock.now()
+    if (waitMs < Math.min(leftMs, pushbackMaxMs)) return true
+    this.#note(exchange, `not tried again: the server asks to wait ${waitMs} ms`)
     return false
   }
 
   #mayFollow(exchange: Exchange, error: MeshError): boolean {
-    return this.conditions.ofError(error, exchange.request.method)
+    return this.conditions.ofError(error, exchange)
   }
 
   /** The outcome is worth another try: is there one to spend? */
@@ -107,7 +115,7 @@ class Retrier implements HedgeParts {
       this.#note(exchange, `gave up after ${tries} tries`)
       return false
     }
-    if (tries === 1 && Number(headerValue(exchange.request.headers, attemptHeader) ?? 1) > 1) {
+    if (tries === 1 && isCallersRetry(exchange)) {
       this.#note(exchange, 'not tried again: the request is a retry of the caller')
       return false
     }
@@ -126,16 +134,25 @@ class Retrier implements HedgeParts {
     return false
   }
 
-  /** Waits with full jitter ("Exponential Backoff And Jitter", Brooker 2015). */
-  async #prepare(exchange: Exchange, tries: number, cause: string): Promise<void> {
+  /** Waits with full jitter ("Exponential Backoff And Jitter", Brooker 2015), or as long as a gRPC server asks to. */
+  async #prepare(
+    exchange: Exchange,
+    tries: number,
+    response: Response | undefined,
+    error: MeshError | undefined,
+  ): Promise<void> {
     const { clock } = this.env
-    const backoffMs = clock.random() * Math.min(this.#backoffMaxMs, this.#backoffBaseMs * 2 ** (tries - 1))
+    const cause = error === undefined ? answerText(response!, exchange) : error.code
+    const jitterMs = clock.random() * Math.min(this.#backoffMaxMs, this.#backoffBaseMs * 2 ** (tries - 1))
+    const askedMs = response !== undefined && exchange.isGrpc ? pushbackMs(response) : 0
+    const backoffMs = askedMs > 0 ? askedMs : jitterMs
     this.#note(exchange, `try ${tries + 1} because of ${cause}`)
     await wait(clock, exchange, backoffMs)
     noteRetry(exchange, cause, backoffMs)
-    setHeader(exchange.request.headers, attemptHeader, String(tries + 1))
+    announceTry(exchange, tries + 1, clock.now())
     const { body } = exchange
-    if (body.whole !== undefined && !(body instanceof WholeBody)) exchange.body = new WholeBody(body.whole)
+    if (body.whole !== undefined && !(body instanceof WholeBody))
+      exchange.body = new WholeBody(body.whole, body.trailers)
   }
 
   /** A body that still streams is kept as it passes; one that is here already can be sent again as it is. */
@@ -188,5 +205,8 @@ class RetryBody extends ReplayBody {
     if (this.#unwanted !== undefined) super.discard(this.#unwanted)
   }
 }
+
+/** A server that asks to wait longer asks its client: nobody holds a call that long on the way. */
+const pushbackMaxMs = 10_000
 
 const givenUp = new MeshError('UPSTREAM_RESET', 'another try is made in place of this one')

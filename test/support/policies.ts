@@ -33,9 +33,9 @@ export const goodPolicies: readonly (readonly [kind: string, name: string, spec:
       outlierDetection: { consecutive5xxErrors: 1, interval: '1s', baseEjectionTime: '1s', maxEjectionPercent: 100 },
       retry: {
         attempts: 0,
-        retryOn: ['5xx', 'reset', 'breaker-open'],
+        retryOn: ['5xx', 'reset', 'breaker-open', 'unavailable', 'internal', 'cancelled', 'deadline-exceeded'],
         codes: [429],
-        methods: ['GET', 'PURGE'],
+        methods: ['GET', 'POST', 'PURGE'],
         perTryTimeout: '0s',
         backoff: { base: '1ms', max: '1s' },
         maxBodyBytes: 0,
@@ -45,6 +45,8 @@ export const goodPolicies: readonly (readonly [kind: string, name: string, spec:
     }),
   ],
   ['FaultInjection', 'used by an ExtensionRef only', { abort: { reset: true } }],
+  ['FaultInjection', 'gRPC calls alone', { abort: { grpcStatus: 'UNAVAILABLE' } }],
+  ['FaultInjection', 'gRPC calls and others', { abort: { httpStatus: 503, grpcStatus: 'RESOURCE_EXHAUSTED' } }],
   [
     'FaultInjection',
     'a rule of a route, until',
@@ -181,6 +183,16 @@ export const brokenPolicies: readonly (readonly [kind: string, spec: unknown, ..
   ],
   ['BackendPolicy', policy({ retry: { retryOn: ['5XX'] } }), 'spec.retry.retryOn[0]: "5XX" is not known here'],
   ['BackendPolicy', policy({ retry: { retryOn: [] } }), 'spec.retry.retryOn: the list is empty'],
+  [
+    'BackendPolicy',
+    policy({ retry: { retryOn: ['unavailable', 'internal'], methods: ['GET', 'PUT'] } }),
+    'spec.retry.retryOn[1]: internal may come after the work was done: add POST to methods if calls may be repeated then',
+  ],
+  [
+    'BackendPolicy',
+    policy({ retry: { retryOn: ['cancelled'] } }),
+    'spec.retry.retryOn[0]: cancelled may come after the work was done: add POST to methods if calls may be repeated then',
+  ],
   ['BackendPolicy', policy({ retry: { methods: ['GET /'] } }), 'spec.retry.methods[0]: not a method (RFC 9110 token)'],
   [
     'BackendPolicy',
@@ -214,8 +226,16 @@ export const brokenPolicies: readonly (readonly [kind: string, spec: unknown, ..
   [
     'FaultInjection',
     fault({ abort: { httpStatus: 503, reset: true } }),
-    'spec.abort: set exactly one of httpStatus, reset',
+    'spec.abort: set reset, or httpStatus, grpcStatus or both of these',
   ],
+  [
+    'FaultInjection',
+    fault({ abort: { grpcStatus: 'UNAVAILABLE', reset: true } }),
+    'spec.abort: set reset, or httpStatus, grpcStatus or both of these',
+  ],
+  ['FaultInjection', fault({ abort: {} }), 'spec.abort: set reset, or httpStatus, grpcStatus or both of these'],
+  ['FaultInjection', fault({ abort: { grpcStatus: 'OK' } }), 'spec.abort.grpcStatus: "OK" is not known here'],
+  ['FaultInjection', fault({ abort: { grpcStatus: 14 } }), 'spec.abort.grpcStatus: 14 is a number'],
   ['FaultInjection', fault({ abort: { reset: false } }), 'spec.abort.reset: false is not known here'],
   ['FaultInjection', fault({ abort: { httpStatus: 100 } }), 'spec.abort.httpStatus: 100 is too small'],
   [

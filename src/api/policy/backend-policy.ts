@@ -121,7 +121,15 @@ export const retryConditions = [
   '5xx',
   'gateway-error',
   'breaker-open',
+  'cancelled',
+  'deadline-exceeded',
+  'internal',
+  'resource-exhausted',
+  'unavailable',
 ] as const
+
+/** After these gRPC statuses the work may have been done; of calls, which are all POST, somebody must say that it may be twice. */
+const afterWork: readonly string[] = ['cancelled', 'deadline-exceeded', 'internal', 'resource-exhausted']
 
 const backoff = admitted(
   z
@@ -143,7 +151,7 @@ const backoff = admitted(
   },
 )
 
-const retry = z.strictObject({
+const retryFields = z.strictObject({
   attempts: z
     .int()
     .min(0)
@@ -154,8 +162,11 @@ const retry = z.strictObject({
   retryOn: z
     .array(z.enum(retryConditions))
     .min(1)
+    .max(retryConditions.length)
     .optional()
-    .describe('Conditions, besides codes, under which a try is repeated. Default: connect-failure, refused.')
+    .describe(
+      'Conditions, besides codes, under which a try is repeated; those from cancelled on are gRPC statuses. All of these but unavailable need POST among methods. Default: connect-failure, refused.',
+    )
     .meta({ default: ['connect-failure', 'refused'] }),
   codes: z.array(z.int().min(400).max(599)).min(1).max(200).optional().describe('Status codes that are retried.'),
   methods: z
@@ -177,6 +188,27 @@ const retry = z.strictObject({
     .describe('Request bodies up to this many bytes are kept for a retry; larger ones are not retried. Default: 65536.')
     .meta({ default: 65_536 }),
 })
+
+const retry = admitted(
+  retryFields.check(
+    crossField<{ retryOn?: string[] | undefined; methods?: string[] | undefined }>(
+      ['retryOn', 'methods'],
+      ({ retryOn = [], methods = [] }, report) => {
+        const at = retryOn.findIndex((word) => afterWork.includes(word))
+        if (at !== -1 && !methods.includes('POST')) report(needsPost(retryOn[at]!), ['retryOn', at])
+      },
+    ),
+  ),
+  {
+    rule: `!has(self.retryOn) || !self.retryOn.exists(word, word in ['${afterWork.join("', '")}']) || (has(self.methods) && 'POST' in self.methods)`,
+    message: needsPost('a condition'),
+    fieldPath: '.retryOn',
+  },
+)
+
+function needsPost(word: string): string {
+  return `${word} may come after the work was done: add POST to methods if calls may be repeated then`
+}
 
 const hedging = z.strictObject({
   delay: positiveDuration().describe(

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { grpcStatusNames } from '../../base/grpc.ts'
 import { admitted, atLeastOne, exactlyOne, notBoth } from './admission.ts'
 import { policyMode, selector, targetRefs } from './attachment.ts'
 import { countSet, crossField } from './cross-field.ts'
@@ -42,22 +43,36 @@ const delay = admitted(
   exactlyOne('fixed', 'range'),
 )
 
+/** Names of every gRPC status that is a failure. */
+const [, ...grpcFailures] = grpcStatusNames
+
+const oneAbort = 'set reset, or httpStatus, grpcStatus or both of these'
+
 const abort = admitted(
   z
     .strictObject({
       percentage: percentage().default(100).describe('Share of requests that are aborted, in percent.'),
-      httpStatus: z.int().min(200).max(599).optional().describe('Answer with this status.'),
+      httpStatus: z
+        .int()
+        .min(200)
+        .max(599)
+        .optional()
+        .describe('Answer with this status; a gRPC call with what stands for it, unless grpcStatus says otherwise.'),
+      grpcStatus: z
+        .enum(grpcFailures)
+        .optional()
+        .describe('End gRPC calls with this status. Without httpStatus other requests are left alone.'),
       reset: z.literal(true).optional().describe('Close the connection without an answer.'),
     })
     .check(
-      crossField<{ httpStatus?: number | undefined; reset?: true | undefined }>(
-        ['httpStatus', 'reset'],
+      crossField<{ httpStatus?: number | undefined; grpcStatus?: string | undefined; reset?: true | undefined }>(
+        ['httpStatus', 'grpcStatus', 'reset'],
         (value, report) => {
-          if (countSet(value, ['httpStatus', 'reset']) !== 1) report('set exactly one of httpStatus, reset')
+          if ((value.reset === undefined) === (countSet(value, ['httpStatus', 'grpcStatus']) === 0)) report(oneAbort)
         },
       ),
     ),
-  exactlyOne('httpStatus', 'reset'),
+  { rule: 'has(self.reset) != (has(self.httpStatus) || has(self.grpcStatus))', message: oneAbort },
 )
 
 const noFault = 'set delay, abort or both'

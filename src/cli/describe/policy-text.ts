@@ -92,11 +92,17 @@ export function faultLine(fault: DocumentOf<'FaultInjection'>, wallMs: number): 
     delay === undefined
       ? ''
       : `delay ${delay.percentage} %: ${delay.fixed ?? `${delay.range?.min} to ${delay.range?.max}`}`,
-    abort === undefined ? '' : `abort ${abort.percentage} %: ${abort.httpStatus ?? 'reset'}`,
+    abort === undefined ? '' : `abort ${abort.percentage} %: ${abortText(abort)}`,
     match === undefined ? '' : `${match.length} matches`,
     expiresAt === undefined ? '' : Date.parse(expiresAt) <= wallMs ? 'expired' : `until ${expiresAt}`,
   ]
   return `${parts.filter((part) => part !== '').join(', ')}  [${named(fault)}]`
+}
+
+/** `503`, `gRPC UNAVAILABLE`, `503 (gRPC UNAVAILABLE)`, `reset` */
+function abortText({ httpStatus, grpcStatus }: { httpStatus?: number | undefined; grpcStatus?: string | undefined }) {
+  if (grpcStatus === undefined) return String(httpStatus ?? 'reset')
+  return httpStatus === undefined ? `gRPC ${grpcStatus}` : `${httpStatus} (gRPC ${grpcStatus})`
 }
 
 function hashText(hash: object | undefined): string {
