@@ -66,6 +66,55 @@ describe('renderTrace', () => {
     assert.ok(!text.split('\n').some((line) => line.trimStart().startsWith('forged')))
   })
 
+  it('shows the codes of a gRPC call and of its tries', () => {
+    const grpc = { 'rpc.system.name': 'grpc', 'rpc.method': 'shop.Orders/Get', 'http.response.status_code': 200 }
+    const tried = { kind: 'client' as const, parentSpanId: '1'.repeat(16), name: 'shop.Orders/Get' }
+    const text = renderTrace(
+      view([
+        span({
+          name: 'shop.Orders/Get',
+          attributes: {
+            ...grpc,
+            'url.path': '/shop.Orders/Get',
+            'outrigger.direction': 'outbound',
+            'rpc.response.status_code': 'OK',
+          },
+        }),
+        span({
+          ...tried,
+          spanId: '2'.repeat(16),
+          status: 'error',
+          attributes: {
+            ...grpc,
+            'outrigger.attempt': 1,
+            'outrigger.backend': 'shop/orders',
+            'rpc.response.status_code': 'UNAVAILABLE',
+            'error.type': 'UNAVAILABLE',
+          },
+        }),
+        span({
+          ...tried,
+          spanId: '3'.repeat(16),
+          status: 'error',
+          attributes: {
+            ...grpc,
+            'http.response.status_code': 503,
+            'outrigger.attempt': 2,
+            'outrigger.backend': 'shop/orders',
+            'rpc.response.status_code': 'UNAVAILABLE',
+            'error.type': 'UNAVAILABLE',
+            'outrigger.retry.cause': 'grpc-status UNAVAILABLE',
+          },
+        }),
+      ]),
+      uncoloured,
+    )
+    assert.match(text, /web outbound {2}shop\.Orders\/Get {2}5\.0 ms {2}OK$/m)
+    assert.match(text, /try 1 → shop\/orders {2}5\.0 ms {2}UNAVAILABLE$/m)
+    assert.match(text, /try 2 → shop\/orders {2}5\.0 ms {2}UNAVAILABLE HTTP 503$/m)
+    assert.match(text, /retry: after grpc-status UNAVAILABLE/)
+  })
+
   it('tells a hedge from a retry, and who lost from who failed', () => {
     const tried = { kind: 'client' as const, parentSpanId: '1'.repeat(16) }
     const text = renderTrace(

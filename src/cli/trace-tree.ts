@@ -57,7 +57,9 @@ function spanLine(trace: TraceView, span: StoredSpan, tree: string, painter: Pai
   const start = milliseconds(span.startMs - trace.startMs).padStart(millisecondsWidth)
   const colour: Style | undefined = span.status === 'error' ? 'red' : span.kind === 'client' ? undefined : 'cyan'
   const label = colour === undefined ? labelOf(span) : painter(colour, labelOf(span))
-  const refused = Number(span.attributes['http.response.status_code'] ?? 0) >= 400
+  const call = span.attributes['rpc.response.status_code']
+  const refused =
+    Number(span.attributes['http.response.status_code'] ?? 0) >= 400 || (call !== undefined && call !== 'OK')
   const shownStatus = painter(span.status === 'error' ? 'red' : refused ? 'yellow' : 'green', status)
   return `${painter('dim', start)}  ${tree}${label}  ${milliseconds(span.durationMs)}  ${shownStatus}`
 }
@@ -74,15 +76,21 @@ function labelOf(span: StoredSpan): string {
   const direction = attribute('outrigger.direction')
   const path = attribute('url.path')
   const name = plain(span.name)
-  return `${plain(span.service)}${direction === '' ? '' : ` ${direction}`}  ${name}${path === '' ? '' : `  ${path}`}`
+  // A gRPC call is named as its path is.
+  const shownPath = path === '' || path === `/${name}` ? '' : `  ${path}`
+  return `${plain(span.service)}${direction === '' ? '' : ` ${direction}`}  ${name}${shownPath}`
 }
 
+/** Of a gRPC call its own status; the HTTP one says more only if it is not 200. */
 function statusOf(span: StoredSpan): string {
-  const code = span.attributes['http.response.status_code']
+  const call = span.attributes['rpc.response.status_code']
+  const http = span.attributes['http.response.status_code']
+  const code = call === undefined ? http : plain(String(call))
   const type = span.attributes['error.type']
   const parts: string[] = []
   if (span.attributes['outrigger.code'] === 'SUPERSEDED') parts.push('superseded')
   if (code !== undefined) parts.push(String(code))
+  if (call !== undefined && http !== undefined && http !== 200) parts.push(`HTTP ${String(http)}`)
   if (type !== undefined && String(type) !== String(code)) parts.push(plain(String(type)))
   return parts.length > 0 ? parts.join(' ') : span.status === 'error' ? 'error' : 'ok'
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
+import { trailersOnly } from '../../test/support/exchanges.ts'
 import { attemptOf, completionOf, exchangeOf } from '../../test/support/telemetry-exchange.ts'
 import { MeshError } from '../base/errors.ts'
 import type { Exchange } from '../base/exchange.ts'
@@ -50,6 +51,31 @@ describe('textLine', () => {
       '[2026-01-01T12:00:00.000Z] "GET /cart?id=1 HTTP/1.1" 403 DENY 3 10 5 - "10.9.9.9" "curl/8" "r-1" "orders:80" "-" ' +
         `DENIED "AuthorizationPolicy/shop/only-web@3" ${'a'.repeat(32)}`,
     )
+  })
+})
+
+describe('a gRPC call', () => {
+  const call = (): Exchange => {
+    const exchange = exchangeOf({
+      method: 'POST',
+      target: '/shop.Orders/Get',
+      headers: ['content-type', 'application/grpc'],
+    })
+    exchange.response = trailersOnly(14)
+    return exchange
+  }
+
+  it('has its status at the end of the line', () => {
+    assert.match(textLine(entryOf(call())), /"POST \/shop\.Orders\/Get HTTP\/1\.1" 200 - .* - "-" - UNAVAILABLE$/)
+  })
+
+  it('has it as a label', () => {
+    const line = JSON.parse(ecsLine(entryOf(call()), 'web'))
+    assert.deepEqual(
+      [line['labels.grpc_status'], line['event.outcome'], line['log.level']],
+      ['UNAVAILABLE', 'failure', 'warn'],
+    )
+    assert.equal(JSON.parse(ecsLine(entryOf(exchangeOf()), 'web'))['labels.grpc_status'], undefined)
   })
 })
 

@@ -1,5 +1,6 @@
 import { hostPort } from '../base/address-text.ts'
 import type { Completion, Exchange } from '../base/exchange.ts'
+import { grpcStatusName } from '../base/grpc.ts'
 import type { LineWriter } from './line-writer.ts'
 import { printable } from './printable.ts'
 import { headerValue, policyName, type Result } from './result.ts'
@@ -48,8 +49,8 @@ export class AccessLog {
 }
 
 /**
- * Envoy's default layout, then the mesh's own: `REASON "POLICY" TRACE-ID`. Every field from the network is quoted and
- * escaped; the line is ASCII and at most 4 KiB.
+ * Envoy's default layout, then the mesh's own: `REASON "POLICY" TRACE-ID`, and of a gRPC call the name of its status. Every
+ * field from the network is quoted and escaped; the line is ASCII and at most 4 KiB.
  */
 export function textLine(entry: LogEntry): string {
   const { exchange, completion, result } = entry
@@ -74,6 +75,7 @@ export function textLine(entry: LogEntry): string {
     quote(policyText(result)),
     exchange.trace?.traceId ?? '-',
   ]
+  if (result.grpcStatus !== -1) parts.push(grpcStatusName(result.grpcStatus))
   return parts.join(' ').slice(0, lineBytesMax - 1)
 }
 
@@ -134,6 +136,7 @@ function ecs(entry: LogEntry, service: string, { path, text }: Limits): unknown 
     'labels.reason': result.code === '' ? undefined : result.code,
     'labels.policy': show(policyText(result)),
     'labels.attempts': exchange.attempts.length,
+    'labels.grpc_status': some(grpcStatusName(result.grpcStatus), text),
   }
 }
 

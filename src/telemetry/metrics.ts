@@ -26,15 +26,29 @@ export const metricList = {
     name: 'outrigger_requests_total',
     type: 'counter',
     help: 'Requests that are over, by caller, callee and how they ended.',
-    labels: [...peerLabels, 'response_code', 'response_flags'],
-    seriesMax: 1_560,
+    labels: [...peerLabels, 'response_code', 'response_flags', 'grpc_response_status'],
+    seriesMax: 1_240,
   },
   duration: {
     name: 'outrigger_request_duration_seconds',
     type: 'histogram',
     help: 'From the first byte of a request to the last byte of its answer.',
     labels: peerLabels,
-    seriesMax: 130,
+    seriesMax: 100,
+  },
+  rpcCalls: {
+    name: 'outrigger_rpc_calls_total',
+    type: 'counter',
+    help: 'gRPC calls that are over, by method and status.',
+    labels: ['reporter', 'destination_service', 'rpc_method', 'rpc_response_status_code'],
+    seriesMax: 150,
+  },
+  rpcDuration: {
+    name: 'outrigger_rpc_call_duration_seconds',
+    type: 'histogram',
+    help: 'From the first byte of a gRPC call to the last byte of its answer, by method.',
+    labels: ['reporter', 'destination_service', 'rpc_method'],
+    seriesMax: 40,
   },
   retries: {
     name: 'outrigger_retries_total',
@@ -158,7 +172,7 @@ function counter(name: string, help: string): MetricSpec {
   return { name, type: 'counter', help, labels: [], seriesMax: 1 }
 }
 
-/** OpenTelemetry's advice for HTTP durations, in seconds (HTTP metrics, semantic conventions, stable). */
+/** OpenTelemetry's advice for durations of HTTP requests and RPC calls, in seconds. */
 export const durationBoundsSeconds = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
 
 /** Names that are resolved when traffic is first seen. `peerLabels` in this order. */
@@ -206,6 +220,8 @@ const alone: readonly string[] = []
 export class Metrics {
   readonly requests = new Counters(metricList.requests)
   readonly duration = new Histograms(metricList.duration, durationBoundsSeconds)
+  readonly rpcCalls = new Counters(metricList.rpcCalls)
+  readonly rpcDuration = new Histograms(metricList.rpcDuration, durationBoundsSeconds)
   readonly retries = new Counters(metricList.retries)
   readonly hedges = new Counters(metricList.hedges)
   readonly transitions = new Counters(metricList.circuitTransitions)
@@ -227,6 +243,8 @@ export class Metrics {
     const counted = [
       this.requests,
       this.duration,
+      this.rpcCalls,
+      this.rpcDuration,
       this.retries,
       this.hedges,
       this.transitions,

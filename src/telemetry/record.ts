@@ -2,6 +2,7 @@ import assert from 'node:assert'
 import { noBody } from '../base/body.ts'
 import type { MeshError } from '../base/errors.ts'
 import { type Downstream, Exchange } from '../base/exchange.ts'
+import { isTrailersOnly } from '../base/grpc.ts'
 import type { Layer } from '../base/stack.ts'
 import { headerValue } from './result.ts'
 import type { Direction, Telemetry } from './telemetry.ts'
@@ -18,8 +19,9 @@ export function record(telemetry: Telemetry, direction: Direction): Layer {
       assert(!completed, 'an exchange completes once')
       completed = true
       const { response } = exchange
-      // Below 400 nobody refused, so the headers are not searched.
-      const refused = response !== undefined && response.status >= 400
+      // Nobody refused below 400, but for gRPC calls that were answered with nothing but a status: else no header is searched.
+      const refused =
+        response !== undefined && (response.status >= 400 || (exchange.isGrpc && isTrailersOnly(response)))
       const reason = refused ? headerValue(response.headers, 'x-outrigger-reason') : ''
       telemetry.complete(direction, exchange, completion, reason)
     }

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { begunCall, endCall, trailersOnly } from '../../test/support/exchanges.ts'
 import { attemptOf, completionOf, exchangeOf } from '../../test/support/telemetry-exchange.ts'
 import { MeshError } from '../base/errors.ts'
+import type { Exchange, Response } from '../base/exchange.ts'
+import { grpcStatusNames } from '../base/grpc.ts'
 import { codeOf, headerValue, resultOf } from './result.ts'
 
 const policy = { kind: 'AuthorizationPolicy', namespace: 'shop', name: 'only-web', version: '3' }
@@ -12,6 +15,7 @@ describe('resultOf', () => {
     exchange.attempts.push(attemptOf())
     assert.deepEqual(resultOf(exchange, completionOf(), ''), {
       status: 200,
+      grpcStatus: -1,
       flags: '-',
       code: '',
       reason: '',
@@ -27,6 +31,7 @@ describe('resultOf', () => {
     const result = resultOf(exchange, completionOf({ status: 403 }), '')
     assert.deepEqual(result, {
       status: 403,
+      grpcStatus: -1,
       flags: 'DENY',
       code: 'DENIED',
       reason: 'DENIED; policy=AuthorizationPolicy/shop/only-web; version=3',
@@ -82,6 +87,60 @@ describe('resultOf', () => {
     assert.equal(result.failed, true)
     assert.equal(result.code, '')
     assert.equal(result.flags, '-')
+  })
+})
+
+describe('resultOf of a gRPC call', () => {
+  const call = (response?: Response): Exchange => {
+    const exchange = exchangeOf({ method: 'POST', headers: ['content-type', 'application/grpc'] })
+    exchange.response = response
+    exchange.attempts.push(attemptOf())
+    return exchange
+  }
+  const of = (response: Response, completion = completionOf(), reason = '') =>
+    resultOf(call(response), completion, reason)
+
+  it('has the status of its trailers, or of a head that has nothing behind it', () => {
+    const streamed = begunCall()
+    endCall(streamed, 5)
+    assert.deepEqual([of(streamed).grpcStatus, of(streamed).failed], [5, false])
+    assert.deepEqual([of(trailersOnly(0)).grpcStatus, of(trailersOnly(0)).failed], [0, false])
+  })
+
+  it('counts as failed what counts against a server', () => {
+    const failed = grpcStatusNames.filter((_, status) => of(trailersOnly(status)).failed)
+    assert.deepEqual(failed, ['UNKNOWN', 'DEADLINE_EXCEEDED', 'UNIMPLEMENTED', 'INTERNAL', 'UNAVAILABLE', 'DATA_LOSS'])
+  })
+
+  it('is what the client saw, where it broke off', () => {
+    const response = begunCall()
+    endCall(response, 0)
+    const gone = of(response, completionOf({ error: new MeshError('DOWNSTREAM_RESET', 'gone') }))
+    assert.deepEqual([gone.grpcStatus, gone.failed, gone.flags], [1, false, 'DC'])
+    const lost = of(begunCall(), completionOf({ error: new MeshError('UPSTREAM_RESET', 'lost') }))
+    assert.deepEqual([lost.grpcStatus, lost.failed, lost.flags], [14, true, 'UC'])
+  })
+
+  it('knows a refusal, ours or the peer sidecar’s, though its HTTP status is 200', () => {
+    const ours = call(trailersOnly(7))
+    ours.error = new MeshError('DENIED', 'denied', { policy })
+    const own = resultOf(ours, completionOf(), '')
+    assert.deepEqual([own.grpcStatus, own.code, own.flags, own.failed], [7, 'DENIED', 'DENY', true])
+    const theirs = of(trailersOnly(7), completionOf(), 'DENIED; by=shop/orders-1')
+    assert.deepEqual([theirs.grpcStatus, theirs.code, theirs.failed], [7, 'DENIED', true])
+  })
+
+  it('flags repeated tries that failed', () => {
+    const exchange = call(trailersOnly(14))
+    exchange.attempts.push(attemptOf({ number: 2 }))
+    assert.equal(resultOf(exchange, completionOf(), '').flags, 'URX')
+  })
+
+  it('is told without an answer', () => {
+    const exchange = call()
+    exchange.error = new MeshError('OVERLOADED', 'x')
+    assert.equal(resultOf(exchange, completionOf(), '').grpcStatus, 14)
+    assert.equal(resultOf(call(), completionOf({ status: 404 }), '').grpcStatus, 12)
   })
 })
 

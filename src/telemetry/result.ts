@@ -1,10 +1,13 @@
 import { errorCodes, type MeshError, type MeshErrorCode, type PolicyRef } from '../base/errors.ts'
 import type { Completion, Exchange, Headers } from '../base/exchange.ts'
+import { grpcOfHttpStatus, grpcStatusOf, isServerError } from '../base/grpc.ts'
 
 /** How an exchange went, in the words that metrics, log and traces share. The only place that makes them. */
 export interface Result {
   /** Status sent to the client; 0 when no response head left. */
   readonly status: number
+  /** How a gRPC call went for its caller; -1 for any other request. */
+  readonly grpcStatus: number
   /** Envoy's response flags joined with a comma; '-' for none. */
   readonly flags: string
   /** Code of the mesh's refusal, ours or (outbound) the peer sidecar's; '' when an application answered. */
@@ -12,7 +15,7 @@ export interface Result {
   /** What `x-outrigger-reason` said, or would have said; '' for none. */
   readonly reason: string
   readonly policy: PolicyRef | undefined
-  /** Counts against the success rate: 5xx, a refusal by the mesh, or a body that broke off on the upstream's side. */
+  /** Counts against the success rate: 5xx, its like in gRPC, a refusal by the mesh, a body that broke off on the upstream's side. */
   readonly failed: boolean
 }
 
@@ -25,28 +28,36 @@ export function resultOf(exchange: Exchange, completion: Completion, headerReaso
   const status = completion.status
   let delayed = false
   for (let i = 0; i < attempts.length; i++) if (attempts[i]!.faultDelayMs > 0) delayed = true
-  if (error === undefined && headerReason === '' && !delayed && status < 500 && status !== 0) {
-    return { status, ...plain }
-  }
+  const grpcStatus = exchange.isGrpc ? grpcOutcome(exchange, completion) : -1
+  const answered = status < 500 && status !== 0 && !isServerError(grpcStatus)
+  if (error === undefined && headerReason === '' && !delayed && answered) return { status, grpcStatus, ...plain }
   const code = error?.code ?? codeOf(headerReason)
   return {
     status,
-    flags: flagsOf(exchange, error, status, delayed),
+    grpcStatus,
+    flags: flagsOf(exchange, error, answered, delayed),
     code,
     reason: headerReason !== '' ? headerReason : error === undefined ? '' : reasonOf(error),
     policy: error?.policy ?? (error === undefined ? policyOf(headerReason) : undefined),
     // A client that went away is its own choice, not a failure of what it called.
-    failed: code === 'DOWNSTREAM_RESET' ? false : error !== undefined || code !== '' || status >= 500 || status === 0,
+    failed: code === 'DOWNSTREAM_RESET' ? false : error !== undefined || code !== '' || !answered,
   }
 }
 
-function flagsOf(exchange: Exchange, error: MeshError | undefined, status: number, delayed: boolean): string {
+/** What broke off says how it went for the client, whatever the upstream may have said meanwhile. */
+function grpcOutcome({ error, response }: Exchange, completion: Completion): number {
+  if (completion.error !== undefined) return completion.error.grpc
+  if (response !== undefined) return grpcStatusOf(response)
+  return error === undefined ? grpcOfHttpStatus(completion.status) : error.grpc
+}
+
+function flagsOf(exchange: Exchange, error: MeshError | undefined, answered: boolean, delayed: boolean): string {
   const flags: string[] = []
   const attempts = exchange.attempts
   const last = attempts[attempts.length - 1]
   if (error !== undefined && error.traits.flag !== '-') flags.push(error.traits.flag)
   // Envoy's URX: tries were repeated and the last one failed as well.
-  if (attempts.length > 1 && last !== undefined && (last.error !== undefined || status >= 500)) flags.push('URX')
+  if (attempts.length > 1 && last !== undefined && (last.error !== undefined || !answered)) flags.push('URX')
   if (delayed) flags.push('DI')
   return flags.length === 0 ? '-' : flags.join(',')
 }

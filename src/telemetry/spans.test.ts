@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { trailersOnly } from '../../test/support/exchanges.ts'
 import { attemptOf, completionOf, exchangeOf } from '../../test/support/telemetry-exchange.ts'
 import { MeshError } from '../base/errors.ts'
 import type { Completion, Exchange } from '../base/exchange.ts'
@@ -16,9 +17,9 @@ function traced(exchange: Exchange): Exchange {
   return exchange
 }
 
-function spansFor(exchange: Exchange, completion: Completion = completionOf()): SpanData[] {
+function spansFor(exchange: Exchange, completion: Completion = completionOf(), rpcMethod = ''): SpanData[] {
   const result = resultOf(exchange, completion, '')
-  return spansOf({ exchange, completion, result, endedAt: 1_020, wall: (at) => at + 1_000_000 })
+  return spansOf({ exchange, completion, result, rpcMethod, endedAt: 1_020, wall: (at) => at + 1_000_000 })
 }
 
 describe('spansOf', () => {
@@ -153,6 +154,53 @@ describe('spansOf', () => {
     assert.equal(server?.attributes['client.address'], '203.0.113.5')
     assert.equal(server?.attributes['network.peer.address'], '10.0.0.9')
     assert.equal(server?.attributes['network.peer.port'], 4_000)
+  })
+
+  it('says of a gRPC call its method and status, by the RPC conventions', () => {
+    const call = (): Exchange => {
+      const exchange = traced(
+        exchangeOf({ method: 'POST', target: '/shop.Orders/Get', headers: ['content-type', 'application/grpc'] }),
+      )
+      exchange.response = trailersOnly(0)
+      exchange.attempts.push(attemptOf({ grpcStatus: 14 }))
+      exchange.attempts.push(attemptOf({ number: 2, grpcStatus: 0, cause: 'grpc-status UNAVAILABLE' }))
+      return exchange
+    }
+    const [server, first, second] = spansFor(call(), completionOf(), 'shop.Orders/Get')
+    const of = (span: SpanData | undefined) => [
+      span?.name,
+      span?.attributes['rpc.system.name'],
+      span?.attributes['rpc.method'],
+      span?.attributes['rpc.response.status_code'],
+      span?.attributes['error.type'],
+      span?.error,
+      span?.attributes['http.response.status_code'],
+    ]
+    const known = ['shop.Orders/Get', 'grpc', 'shop.Orders/Get']
+    assert.deepEqual(of(server), [...known, 'OK', undefined, undefined, 200])
+    assert.deepEqual(of(first), [...known, 'UNAVAILABLE', 'UNAVAILABLE', '', 200])
+    assert.deepEqual(of(second), [...known, 'OK', undefined, undefined, 200])
+
+    const [unknown] = spansFor(call(), completionOf(), '_OTHER')
+    assert.equal(unknown?.name, 'POST orders')
+    assert.deepEqual(
+      [unknown?.attributes['rpc.method'], unknown?.attributes['rpc.method_original']],
+      ['_OTHER', 'shop.Orders/Get'],
+    )
+  })
+
+  it('marks statuses as errors as the conventions say: of a server only those that are its own', () => {
+    const call = (grpcStatus: number): Exchange => {
+      const exchange = traced(exchangeOf({ method: 'POST', headers: ['content-type', 'application/grpc'] }))
+      exchange.response = trailersOnly(grpcStatus)
+      exchange.attempts.push(attemptOf({ grpcStatus }))
+      return exchange
+    }
+    const errors = (grpcStatus: number) =>
+      spansFor(call(grpcStatus), completionOf(), 'a.B/C').map(({ attributes }) => attributes['error.type'])
+    assert.deepEqual(errors(5), [undefined, 'NOT_FOUND'])
+    assert.deepEqual(errors(13), ['INTERNAL', 'INTERNAL'])
+    assert.deepEqual(errors(0), [undefined, undefined])
   })
 
   it('holds no more than 64 decisions', () => {

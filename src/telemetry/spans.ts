@@ -1,7 +1,9 @@
 import type { Attempt, Completion, Decision, Exchange, Trace } from '../base/exchange.ts'
+import { grpcStatusName, isServerError } from '../base/grpc.ts'
 import { ids } from './ids.ts'
 import { visible } from './printable.ts'
 import { headerValue, policyName, type Result } from './result.ts'
+import { otherMethod } from './rpc.ts'
 
 export type AttributeValue = string | number | boolean
 
@@ -35,6 +37,8 @@ export interface SpanInput {
   readonly exchange: Exchange
   readonly completion: Completion
   readonly result: Result
+  /** `package.Service/Method` of a gRPC call, or `_OTHER` (rpc.ts); '' for any other request. */
+  readonly rpcMethod: string
   /** Clock milliseconds. */
   readonly endedAt: number
   /** Clock milliseconds to Unix milliseconds. */
@@ -48,7 +52,8 @@ const pathCharactersMax = 1_024
 
 /**
  * The spans of one sampled exchange: a SERVER span, and below it one CLIENT span per try, with no span around the
- * tries (OpenTelemetry HTTP semantic conventions, stable: `http.request.resend_count`). `exchange.trace` must be set.
+ * tries (OpenTelemetry HTTP semantic conventions, stable: `http.request.resend_count`). A gRPC call has its method and
+ * status besides, by the RPC conventions. `exchange.trace` must be set.
  */
 export function spansOf(input: SpanInput): SpanData[] {
   const { exchange } = input
@@ -63,6 +68,7 @@ function serverSpan(input: SpanInput, trace: Trace): SpanData {
   const { request, downstream } = exchange
   const attributes: Record<string, AttributeValue> = {
     ...requestAttributes(exchange),
+    ...rpcAttributes(input, result.grpcStatus),
     'url.path': visible(pathOf(request.target), pathCharactersMax),
     'network.peer.address': downstream.proxy?.address ?? downstream.remoteAddress,
     'network.peer.port': downstream.proxy?.port ?? downstream.remotePort,
@@ -88,11 +94,12 @@ function serverSpan(input: SpanInput, trace: Trace): SpanData {
   if (result.status !== 0) attributes['http.response.status_code'] = result.status
   // 4xx is the client's doing and leaves a server span unset.
   const error = exchange.error ?? completion.error
-  const failed = result.status >= 500 || result.status === 0 || completion.error !== undefined
-  if (failed) attributes['error.type'] = error?.code ?? String(result.status)
+  const broken = result.status >= 500 || result.status === 0 || completion.error !== undefined
+  const failed = broken || isServerError(result.grpcStatus)
+  if (failed) attributes['error.type'] = error?.code ?? (grpcErrorName(result.grpcStatus) || String(result.status))
   const decisions = exchange.decisions ?? []
   return {
-    name: spanName(exchange, exchange.service),
+    name: spanName(input, exchange.service),
     kind: 'server',
     traceId: trace.traceId,
     spanId: trace.spanId,
@@ -113,6 +120,7 @@ function clientSpan(input: SpanInput, trace: Trace, attempt: Attempt): SpanData 
   const [address, port] = splitEndpoint(attempt.endpoint)
   const attributes: Record<string, AttributeValue> = {
     ...requestAttributes(exchange),
+    ...rpcAttributes(input, attempt.grpcStatus),
     'url.full': visible(`${request.scheme}://${request.authority}${pathOf(request.target)}`, pathCharactersMax),
     'network.peer.address': address,
     'network.peer.port': port,
@@ -140,12 +148,15 @@ function clientSpan(input: SpanInput, trace: Trace, attempt: Attempt): SpanData 
   }
   // One that another was faster than did not fail; it was ended.
   const superseded = error?.code === 'SUPERSEDED'
-  const failed = !superseded && (error !== undefined || attempt.status >= 400 || attempt.status === 0)
-  if (failed) attributes['error.type'] = error?.code ?? (attempt.status === 0 ? '_OTHER' : String(attempt.status))
+  const grpcError = grpcErrorName(attempt.grpcStatus)
+  const failed =
+    !superseded && (error !== undefined || attempt.status >= 400 || attempt.status === 0 || grpcError !== '')
+  if (failed)
+    attributes['error.type'] = error?.code ?? (grpcError || (attempt.status === 0 ? '_OTHER' : String(attempt.status)))
   // A try that nobody closed ended with the exchange.
   const endedAt = attempt.endedAt >= attempt.startedAt ? attempt.endedAt : input.endedAt
   return {
-    name: spanName(exchange, attempt.backend),
+    name: spanName(input, attempt.backend),
     kind: 'client',
     traceId: trace.traceId,
     spanId: attempt.spanId === '' ? ids.spanId() : attempt.spanId,
@@ -163,8 +174,12 @@ function clientSpan(input: SpanInput, trace: Trace, attempt: Attempt): SpanData 
 /** Methods that stand in names and attributes as they are; any other is `_OTHER`, so that names stay few. */
 const knownMethods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH'])
 
-/** The method and the service: a mesh knows no `http.route`, and a path would make endless names. */
-function spanName(exchange: Exchange, service: string): string {
+/**
+ * The method and the service: a mesh knows no `http.route`, and a path would make endless names. A gRPC method is a name,
+ * if it has one of its own.
+ */
+function spanName({ exchange, rpcMethod }: SpanInput, service: string): string {
+  if (rpcMethod !== '' && rpcMethod !== otherMethod) return rpcMethod
   const { method } = exchange.request
   const verb = knownMethods.has(method) ? method : 'HTTP'
   const name = service.slice(service.indexOf('/') + 1)
@@ -183,6 +198,22 @@ function requestAttributes({ request }: Exchange): Record<string, AttributeValue
   if (!known) attributes['http.request.method_original'] = visible(request.method, 64)
   if (port !== 0) attributes['server.port'] = port
   return attributes
+}
+
+/** OpenTelemetry RPC semantic conventions. */
+function rpcAttributes({ exchange, rpcMethod }: SpanInput, grpcStatus: number): Record<string, AttributeValue> {
+  if (rpcMethod === '') return {}
+  const attributes: Record<string, AttributeValue> = { 'rpc.system.name': 'grpc', 'rpc.method': rpcMethod }
+  if (rpcMethod === otherMethod) {
+    attributes['rpc.method_original'] = visible(pathOf(exchange.request.target).slice(1), textCharactersMax)
+  }
+  if (grpcStatus !== -1) attributes['rpc.response.status_code'] = grpcStatusName(grpcStatus)
+  return attributes
+}
+
+/** '' for what is no error. */
+function grpcErrorName(grpcStatus: number): string {
+  return grpcStatus > 0 ? grpcStatusName(grpcStatus) : ''
 }
 
 function eventOf(decision: Decision, wall: (clockMs: number) => number): SpanEvent {

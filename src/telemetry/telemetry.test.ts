@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { describe, it } from 'node:test'
 import { create } from '@bufbuild/protobuf'
+import { trailersOnly } from '../../test/support/exchanges.ts'
 import { FakeClock } from '../../test/support/fake-clock.ts'
 import {
   attemptOf,
@@ -134,7 +135,7 @@ describe('record', () => {
     ])
     assert.match(
       (await scrapeLines(telemetry, 'outrigger_requests_total{'))[0] ?? '',
-      /response_code="400",response_flags="DPE"\} 1$/,
+      /response_code="400",response_flags="DPE",grpc_response_status=""\} 1$/,
     )
     assert.deepEqual(telemetry.stats(idle, []).inbound.refusedByReason, { BAD_REQUEST: 1 })
     await clock.advance(200)
@@ -168,7 +169,7 @@ describe('metrics', () => {
       'outrigger_requests_total{reporter="source",source_workload="web",source_workload_namespace="shop",' +
         'source_principal="spiffe://cluster.local/ns/shop/sa/web",destination_service="orders.shop.svc.cluster.local",' +
         'destination_service_name="orders",destination_service_namespace="shop",destination_workload="orders",' +
-        'destination_version="v2",request_protocol="http",connection_security_policy="mutual_tls",response_code="200",response_flags="-"} 1',
+        'destination_version="v2",request_protocol="http",connection_security_policy="mutual_tls",response_code="200",response_flags="-",grpc_response_status=""} 1',
     ])
     assert.deepEqual(await scrapeLines(telemetry, 'outrigger_cert_expiry_seconds'), [
       'outrigger_cert_expiry_seconds 3600',
@@ -299,9 +300,15 @@ describe('metrics', () => {
     assert.ok(worst <= 5_000, `${worst}`)
     const { telemetry, run } = setUp()
     for (let i = 0; i < 6_000; i++) {
+      const call = i % 2 === 1
       await run(
-        { service: `ns-${i}/svc-${i}`, attempts: [attemptOf({ workload: `w${i}`, identity: '' })] },
-        completionOf({ status: 200 + (i % 300) }),
+        {
+          service: `ns-${i}/svc-${i}`,
+          attempts: [attemptOf({ workload: `w${i}`, identity: '' })],
+          ...(call && { method: 'POST', target: `/a.B/M${i}`, headers: ['content-type', 'application/grpc'] }),
+          ...(call && { response: trailersOnly(i % 17) }),
+        },
+        completionOf({ status: call ? 200 : 200 + (i % 300) }),
       )
     }
     for (let i = 0; i < 3_000; i++) {

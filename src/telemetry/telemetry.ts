@@ -11,6 +11,7 @@ import { LoopDelay } from './loop-delay.ts'
 import { type Counted, merged } from './merged.ts'
 import { Metrics, type OverloadReading } from './metrics.ts'
 import { resultOf } from './result.ts'
+import { RpcBook } from './rpc.ts'
 import { readTracingSettings } from './settings.ts'
 import { spansOf } from './spans.ts'
 import { TcpBook, type TcpConnection } from './tcp.ts'
@@ -67,6 +68,7 @@ export class Telemetry {
   readonly #startedAt: number
   readonly #wall: WallTime
   readonly #traffic: TrafficBook
+  readonly #rpc: RpcBook
   readonly #tcp: TcpBook
   readonly #exposition: Exposition
   readonly #exporter: Exporter
@@ -121,6 +123,7 @@ export class Telemetry {
     )
     this.#loopDelay = new LoopDelay(clock, this.metrics.loopDelay)
     this.#traffic = new TrafficBook(this.metrics, workload, () => this.#certificate?.spiffeId ?? '')
+    this.#rpc = new RpcBook(this.metrics)
     this.#tcp = new TcpBook(this.metrics, this.#traffic)
     const { others } = options
     const { families } = this.metrics
@@ -165,12 +168,13 @@ export class Telemetry {
     const durationMs = endedAt - exchange.startedAt
     const result = resultOf(exchange, completion, headerReason)
     this.#traffic.add(direction, exchange, result, durationMs)
+    const rpcMethod = result.grpcStatus === -1 ? '' : this.#rpc.add(direction, exchange, result, durationMs)
     if (this.#accessLog.format !== 'off') {
       const startedAtMs = this.#wall.at(exchange.startedAt)
       this.#accessLog.add({ exchange, completion, result, startedAtMs, durationMs })
     }
     if (exchange.decisions === undefined) return
-    this.#exporter.add(spansOf({ exchange, completion, result, endedAt, wall: (at) => this.#wall.at(at) }))
+    this.#exporter.add(spansOf({ exchange, completion, result, rpcMethod, endedAt, wall: (at) => this.#wall.at(at) }))
   }
 
   /** An opaque connection was opened. `identity` is the peer's under mTLS, '' otherwise; `service` '' when unknown. */

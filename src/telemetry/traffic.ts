@@ -1,8 +1,9 @@
 import type { SourceStats } from '../admin/stats.ts'
 import type { Exchange } from '../base/exchange.ts'
+import { isServerError } from '../base/grpc.ts'
 import { parseSpiffeId } from '../base/spiffe.ts'
 import type { Metrics, Peer } from './metrics.ts'
-import { headerValue, type Result } from './result.ts'
+import type { Result } from './result.ts'
 import { Traffic } from './totals.ts'
 
 /** Which way a request crosses the sidecar. */
@@ -26,7 +27,7 @@ interface Series {
   readonly source: { requests: number; failures: number } | undefined
   readonly values: readonly string[]
   readonly durationSlot: number
-  /** By status, for requests without flags: nearly all of them. */
+  /** By status, of gRPC calls by both, for requests without flags: nearly all of them. */
   readonly plainSlots: Map<number, number>
 }
 
@@ -74,10 +75,13 @@ export class TrafficBook {
       if (result.failed) source.failures++
     }
     const metrics = this.#metrics
-    let slot = result.flags === '-' ? series.plainSlots.get(result.status) : undefined
+    const { status, grpcStatus, flags } = result
+    const key = status + (grpcStatus + 1) * 1_000
+    let slot = flags === '-' ? series.plainSlots.get(key) : undefined
     if (slot === undefined) {
-      slot = metrics.requests.slot([...series.values, String(result.status), result.flags])
-      if (result.flags === '-') series.plainSlots.set(result.status, slot)
+      const call = grpcStatus === -1 ? '' : String(grpcStatus)
+      slot = metrics.requests.slot([...series.values, String(status), flags, call])
+      if (flags === '-') series.plainSlots.set(key, slot)
     }
     metrics.requests.add(slot, 1)
     metrics.duration.observe(series.durationSlot, durationMs / 1_000)
@@ -107,7 +111,7 @@ export class TrafficBook {
     const last = direction === 'inbound' ? undefined : attempts[attempts.length - 1]
     const identity = direction === 'inbound' ? (exchange.downstream.identity ?? '') : (last?.identity ?? '')
     const revision = last?.revision ?? ''
-    const protocol = isGrpc(exchange) ? 'grpc' : 'http'
+    const protocol = exchange.isGrpc ? 'grpc' : 'http'
     const peer = direction === 'inbound' ? identity : (last?.workload ?? '')
     const services = this.#series[direction][protocol]
     const known = services.get(exchange.service)?.get(peer)
@@ -203,10 +207,14 @@ export class TrafficBook {
   #countTries(exchange: Exchange): number {
     const service = exchange.service === '' ? 'unknown' : exchange.service
     let retries = 0
-    for (const { number, hedge, error, status } of exchange.attempts) {
+    for (const { number, hedge, error, status, grpcStatus } of exchange.attempts) {
       if (number === 1) continue
       const superseded = error?.code === 'SUPERSEDED'
-      const outcome = superseded ? 'superseded' : error === undefined && status < 500 ? 'success' : 'failure'
+      const outcome = superseded
+        ? 'superseded'
+        : error === undefined && status < 500 && !isServerError(grpcStatus)
+          ? 'success'
+          : 'failure'
       if (hedge) this.#metrics.hedges.count([service, outcome])
       // A retry beside which a hedge was answered first brought nothing.
       else this.#metrics.retries.count([service, outcome === 'success' ? 'success' : 'failure'])
@@ -232,10 +240,4 @@ export class TrafficBook {
 
 function workloadName(self: Workload): string {
   return self.canonicalService === '' ? self.name : self.canonicalService
-}
-
-/** gRPC needs HTTP/2, so nothing is searched in HTTP/1.1. */
-function isGrpc(exchange: Exchange): boolean {
-  const { version, headers } = exchange.request
-  return version === '2' && headerValue(headers, 'content-type').startsWith('application/grpc')
 }
