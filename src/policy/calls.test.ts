@@ -15,7 +15,7 @@ import {
 import { BackendRegistry } from '../balance/backends.ts'
 import type { Ejection } from '../balance/outlier.ts'
 import { MeshError, type MeshErrorCode } from '../base/errors.ts'
-import type { Attempt, Exchange, Response } from '../base/exchange.ts'
+import type { Attempt, Exchange, Headers, Response } from '../base/exchange.ts'
 import { grpcStatusNames, grpcStatusOf } from '../base/grpc.ts'
 import { headerValue } from '../base/headers.ts'
 import { isEndpointFailure } from './failure.ts'
@@ -187,16 +187,16 @@ describe('hedged calls', () => {
   })
   /** The first try answers so after `firstMs`, the second with OK after 100 ms. */
   const slowFirst =
-    (clock: () => FakeClock, first: number, firstMs: number): Send =>
+    (clock: () => FakeClock, first: number, firstMs: number, headers: Headers): Send =>
     (_, { number }) =>
       new Promise((resolve) => {
         const [grpcStatus, ms] = number === 1 ? [first, firstMs] : [0, 100]
-        clock().after(ms, () => resolve(trailersOnly(grpcStatus)))
+        clock().after(ms, () => resolve(trailersOnly(grpcStatus, number === 1 ? headers : [])))
       })
 
-  async function run(methods: string[], conditions: string[], first: number, firstMs: number) {
+  async function run(methods: string[], conditions: string[], first: number, firstMs: number, headers: Headers = []) {
     const set: ReturnType<typeof setUp> = setUp(
-      slowFirst(() => set.clock, first, firstMs),
+      slowFirst(() => set.clock, first, firstMs, headers),
       { rule: rule(methods, conditions) },
     )
     const outcome = await set.call(grpcExchange(['grpc-timeout', '1S']), 1_000)
@@ -228,6 +228,8 @@ describe('hedged calls', () => {
   test('any other answer wins', async () => {
     assert.equal((await run(['POST'], ['unavailable'], 5, 60)).grpcStatus, 5)
     assert.equal((await run(['POST'], [], 14, 60)).grpcStatus, 14)
+    // The server asks not to be called again.
+    assert.equal((await run(['POST'], ['unavailable'], 14, 60, ['grpc-retry-pushback-ms', '-1'])).grpcStatus, 14)
   })
 })
 

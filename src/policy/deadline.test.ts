@@ -198,6 +198,35 @@ describe('deadline of a gRPC call', () => {
   })
 })
 
+test('deadlines that were cancelled leave the others in order', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.record({ at: fc.integer({ min: 1, max: 300 }), cancelled: fc.boolean() }), {
+        minLength: 20,
+        maxLength: 60,
+        size: 'max',
+      }),
+      async (list) => {
+        const clock = new FakeClock()
+        const expired: number[] = []
+        const queue = new DeadlineQueue(clock, ({ at }) => {
+          assert.ok(Math.abs(clock.now() - at) <= 1, 'at its time')
+          expired.push(at)
+        })
+        const dues = list.map(({ at }) => queue.add(exchange(), 1_000 + at, false))
+        for (const [i, due] of dues.entries()) if (list[i]!.cancelled) queue.cancel(due)
+        await clock.advance(400)
+        const left = list.filter(({ cancelled }) => !cancelled).map(({ at }) => 1_000 + at)
+        assert.deepEqual(
+          expired,
+          left.toSorted((a, b) => a - b),
+        )
+      },
+    ),
+    { numRuns: 200 },
+  )
+})
+
 test('deadlines of any length come due in order, at their time, and cancelled ones never', async () => {
   await fc.assert(
     fc.asyncProperty(
