@@ -225,6 +225,34 @@ describe('hedged calls', () => {
     assert.equal((await run(['POST'], ['unavailable'], 14, 60)).grpcStatus, 0)
   })
 
+  test('UNAVAILABLE of one is no permission where another one may have acted', async () => {
+    const policy = (methods: string[]) => ({
+      retry: {
+        retries: 1,
+        budget,
+        conditions: ['unavailable'],
+        methods,
+        hedging: { delayMs: 50, attemptsMax: 2, methods: ['POST'] },
+      },
+    })
+    const sent = async (firstError: MeshError, methods: string[] = []) => {
+      const set: ReturnType<typeof setUp> = setUp(
+        (_, { number }) =>
+          new Promise((resolve, reject) => {
+            if (number === 1) set.clock.after(70, () => reject(firstError))
+            else set.clock.after(100, () => resolve(trailersOnly(14)))
+          }),
+        { rule: policy(methods), endpoints: 4 },
+      )
+      await set.call(grpcExchange(), 1_000)
+      return set.sent.length
+    }
+    assert.equal(await sent(new MeshError('UPSTREAM_RESET', 'lost')), 2)
+    assert.equal(await sent(new MeshError('UPSTREAM_RESET', 'lost'), ['POST']), 3)
+    assert.equal(await sent(new MeshError('UPSTREAM_RESET', 'refused', { unsent: true })), 3)
+    assert.equal(await sent(new MeshError('UPSTREAM_CONNECT', 'refused')), 3)
+  })
+
   test('any other answer wins', async () => {
     assert.equal((await run(['POST'], ['unavailable'], 5, 60)).grpcStatus, 5)
     assert.equal((await run(['POST'], [], 14, 60)).grpcStatus, 14)

@@ -19,6 +19,11 @@ export function blamesUpstream(error: MeshError): boolean {
   }
 }
 
+/** Whether an endpoint may have acted on a request that failed so. */
+export function mayHaveActed(error: MeshError): boolean {
+  return !error.unsent && error.traits.retry !== 'always'
+}
+
 /** What an answer says about the endpoint. `unknown`: a call whose answer still comes; `nothing`: one that somebody ended. */
 export type Verdict = 'good' | 'failed' | 'unknown' | 'nothing'
 

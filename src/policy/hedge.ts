@@ -1,11 +1,12 @@
 import type { Hedging } from '../api/gen/outrigger_pb.ts'
 import type { Backend } from '../balance/backends.ts'
 import { type Body, ReplayBody } from '../base/body.ts'
-import { errorCodes, MeshError } from '../base/errors.ts'
+import { MeshError } from '../base/errors.ts'
 import type { Exchange, RequestHead, Response } from '../base/exchange.ts'
 import type { Layer, Service } from '../base/stack.ts'
 import { announceTry, isCallersRetry, noteHedge } from './attempt.ts'
 import type { PolicyEnv } from './env.ts'
+import { mayHaveActed } from './failure.ts'
 import type { RetryBudget, RetryLimits } from './retry-budget.ts'
 import type { RetryConditions } from './retry-conditions.ts'
 import { type Timeout, TimeoutQueue } from './timeout-queue.ts'
@@ -187,11 +188,6 @@ class HedgedTry {
     // None leaves before this is over: what ends a try tells its promise, which tells us later.
     for (const branch of this.#running) branch.cancel(reason)
   }
-}
-
-/** Whether an endpoint may have acted on a request that failed so. */
-function mayHaveActed(error: MeshError): boolean {
-  return !error.unsent && errorCodes[error.code].retry !== 'always'
 }
 
 /** The body, if it can be sent by several tries at the same time. */

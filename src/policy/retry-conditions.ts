@@ -1,8 +1,9 @@
 import type { Retry } from '../api/gen/outrigger_pb.ts'
 import { errorCodes, MeshError, type MeshErrorCode } from '../base/errors.ts'
-import type { Exchange, Response } from '../base/exchange.ts'
+import type { Attempt, Exchange, Response } from '../base/exchange.ts'
 import { grpcStatuses, grpcStatusOf, isTrailersOnly } from '../base/grpc.ts'
 import { headerValue } from '../base/headers.ts'
+import { mayHaveActed } from './failure.ts'
 
 /** The words of `retry.conditions`. */
 export type RetryCondition =
@@ -73,9 +74,9 @@ export class RetryConditions {
     const told = errorOfPeer(response)
     if (told !== undefined) return this.ofError(told, exchange)
     if (!this.#wantsGrpcStatus(grpcStatus) && !this.#wantsStatus(status)) return false
+    if (this.#methods.has(exchange.request.method)) return true
     // Only of a server that speaks gRPC: a gateway's 504 means UNAVAILABLE as well.
-    const notTakenOn = status === 200 && grpcStatus === grpcStatuses.UNAVAILABLE
-    return notTakenOn || this.#methods.has(exchange.request.method)
+    return status === 200 && grpcStatus === grpcStatuses.UNAVAILABLE && noneMayHaveActed(exchange.attempts.slice(0, -1))
   }
 
   #wantsGrpcStatus(status: number): boolean {
@@ -132,6 +133,13 @@ export class RetryConditions {
 function errorOfPeer({ headers }: Response): MeshError | undefined {
   const code = meshCodeOf(headerValue(headers, 'x-outrigger-reason') ?? '')
   return code === undefined ? undefined : new MeshError(code, '', { unsent: code === 'UPSTREAM_CONNECT' })
+}
+
+/** Each of these tries was refused, or never reached its endpoint. */
+function noneMayHaveActed(earlier: readonly Attempt[]): boolean {
+  return earlier.every(({ status, grpcStatus, error }) =>
+    status === 200 ? grpcStatus === grpcStatuses.UNAVAILABLE : error !== undefined && !mayHaveActed(error),
+  )
 }
 
 /** The word for a gRPC status that may be a condition. */

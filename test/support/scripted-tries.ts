@@ -26,6 +26,8 @@ export interface Act {
   /** From connected to that. */
   readonly afterMs: number
   readonly status: number
+  /** Of a gRPC call: with the head, if the body is whole with it, else at its end. */
+  readonly grpcStatus: number
   /** How the body goes: it is whole with the head, ends later, breaks off later, never ends. */
   readonly body: 'whole' | 'ends' | 'breaks' | 'hangs'
   readonly bodyMs: number
@@ -37,6 +39,7 @@ export const answers = (over: Partial<Act> = {}): Act => ({
   does: 'head',
   afterMs: 0,
   status: 200,
+  grpcStatus: 0,
   body: 'whole',
   bodyMs: 0,
   retryAfter: false,
@@ -52,6 +55,10 @@ export interface Delivery {
   sentAt: number | undefined
   /** Response head. */
   status: number
+  /** The gRPC call was answered by that and nothing else; -1: it was not. */
+  trailersOnly: number
+  /** Its answer had messages, and ended with that; -1: it had none, or has not ended so. */
+  trailers: number
   endedAt: number | undefined
   /** Why it ended, if not well. */
   error: MeshError | undefined
@@ -154,6 +161,8 @@ export class ScriptedTries {
       beganAt: clock.now(),
       sentAt: undefined,
       status: 0,
+      trailersOnly: -1,
+      trailers: -1,
       endedAt: undefined,
       error: undefined,
     }
@@ -162,6 +171,7 @@ export class ScriptedTries {
       let response: Response | undefined
       let sink: BodySink | undefined
       let tail: MeshError | 'end' | undefined
+      let streamsCall = false
       const over = (error: MeshError | undefined): void => {
         if (delivery.endedAt !== undefined) return
         delivery.endedAt = clock.now()
@@ -171,6 +181,10 @@ export class ScriptedTries {
         tail = error ?? 'end'
         if (response === undefined) reject(error)
         else {
+          if (streamsCall && error === undefined) {
+            delivery.trailers = act.grpcStatus
+            response.trailers = ['grpc-status', String(act.grpcStatus)]
+          }
           response.finish(error)
           tell()
         }
@@ -201,6 +215,12 @@ export class ScriptedTries {
           discard: (reason) => over(reason),
         }
         const headers = act.retryAfter ? ['retry-after', '1'] : []
+        const isCall = exchange.isGrpc && act.status === 200
+        streamsCall = isCall && act.body !== 'whole'
+        if (isCall && !streamsCall) {
+          delivery.trailersOnly = act.grpcStatus
+          headers.push('grpc-status', String(act.grpcStatus))
+        }
         response = new Response(act.status, '', headers, act.body === 'whole' ? noBody : body)
         if (act.body === 'whole') over(undefined)
         else if (act.body !== 'hangs')

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { MeshError } from '../../src/base/errors.ts'
 import type { Exchange, Response } from '../../src/base/exchange.ts'
+import { grpcStatuses } from '../../src/base/grpc.ts'
 import { exchange } from './exchanges.ts'
 import { type Act, type Delivery, ScriptedTries } from './scripted-tries.ts'
 
@@ -16,6 +17,7 @@ const act: fc.Arbitrary<Act> = fc.record({
   does: fc.constantFrom('head', 'head', 'head', 'head', 'reset', 'refused', 'tls', 'overflow', 'garbage', 'hang'),
   afterMs: ms,
   status: fc.constantFrom(200, 200, 204, 404, 429, 500, 502, 503),
+  grpcStatus: fc.constantFrom(0, 0, 1, 2, 4, 5, 8, 13, 14, 14),
   body: fc.constantFrom('whole', 'ends', 'breaks', 'hangs'),
   bodyMs: ms,
   retryAfter: fc.boolean(),
@@ -26,6 +28,8 @@ const method = fc.constantFrom('GET', 'PUT', 'POST', 'PATCH')
 
 interface Client {
   readonly method: string
+  /** Its POST is a gRPC call. */
+  readonly grpc: boolean
   readonly atMs: number
   /** Leaves after so long; undefined: it has patience. */
   readonly leavesMs: number | undefined
@@ -35,17 +39,19 @@ interface Client {
 
 const client: fc.Arbitrary<Client> = fc.record({
   method,
+  grpc: fc.boolean(),
   atMs: fc.nat(2_000),
   leavesMs: fc.option(ms, { nil: undefined, freq: 4 }),
   reads: fc.boolean(),
 })
 
-const words = ['connect-failure', 'refused', 'reset', 'timeout', '5xx', 'gateway-error', 'breaker-open']
+const httpWords = ['connect-failure', 'refused', 'reset', 'timeout', '5xx', 'gateway-error', 'breaker-open']
+const grpcWords = ['cancelled', 'deadline-exceeded', 'internal', 'resource-exhausted', 'unavailable']
 
 const policy = fc.record({
   retries: fc.constantFrom(0, 1, 2, 5),
   codes: fc.subarray([404, 429, 500, 503]),
-  conditions: fc.subarray(words),
+  conditions: fc.subarray([...httpWords, ...grpcWords]),
   methods: fc.constantFrom<string[]>([], ['GET'], ['GET', 'POST']),
   backoffBaseMs: fc.constantFrom(1, 25),
   percent: fc.constantFrom(0, 20, 100),
@@ -117,7 +123,10 @@ export async function checkTries({ acts, clients, policy, seed }: Case): Promise
     clock.after(each.atMs, () => {
       const of: Done = {
         client: each,
-        exchange: exchange({ method: each.method }),
+        exchange: exchange({
+          method: each.method,
+          headers: each.grpc ? ['content-type', 'application/grpc'] : [],
+        }),
         startedAt: clock.now(),
         outcome: undefined,
         settledAt: -1,
@@ -167,7 +176,7 @@ function checkOne(of: Done, tries: ScriptedTries, policy: Policy): void {
     mine.map((_, i) => i + 1),
   )
 
-  checkDeliveries(mine, by.method, policy)
+  checkDeliveries(mine, by.method, policy, request.isGrpc)
   checkTimes(of, mine, policy)
 
   // The answer is one that an upstream gave, by the try that stands last, and every other try is over.
@@ -181,13 +190,22 @@ function checkOne(of: Done, tries: ScriptedTries, policy: Policy): void {
   }
 }
 
-/** Nothing is delivered twice that may not be: by retry only what `methods` names, side by side only what hedging names. */
-function checkDeliveries(mine: readonly Delivery[], name: string, policy: Policy): void {
+/**
+ * Nothing is delivered twice that may not be: by retry only what `methods` names, or a call that the server said it could
+ * not take on, side by side only what hedging names.
+ */
+function checkDeliveries(mine: readonly Delivery[], name: string, policy: Policy, isGrpc: boolean): void {
   const sent = mine.filter(({ sentAt }) => sentAt !== undefined).sort((a, b) => a.sentAt! - b.sentAt!)
   const ordinary = sent.filter(({ attempt }) => !attempt.hedge)
-  if (!repeatable(name, policy)) assert.ok(ordinary.length <= 1, `${name} was delivered ${ordinary.length} times`)
+  const notTakenOn = (delivery: Delivery): boolean =>
+    isGrpc && delivery.trailersOnly === grpcStatuses.UNAVAILABLE && policy.conditions.includes('unavailable')
+  if (!repeatable(name, policy)) {
+    for (const { attempt, beganAt } of ordinary.filter((delivery) => delivery.attempt.number > 1)) {
+      const before = sent.filter((delivery) => delivery.attempt !== attempt && delivery.sentAt! <= beganAt)
+      assert.ok(before.every(notTakenOn), `${name} was tried again after it had been delivered`)
+    }
+  }
   if (hedgeable(name, policy)) return
-  assert.ok(repeatable(name, policy) || sent.length <= 1, `${name} was delivered ${sent.length} times`)
   for (const [i, delivery] of sent.entries()) {
     const next = sent[i + 1]
     if (next !== undefined) assert.ok(delivery.endedAt! <= next.sentAt!, 'two tries at the same time')
@@ -224,13 +242,26 @@ function checkBudget(done: readonly Done[], tries: ScriptedTries, policy: Policy
 function checkCounts(tries: ScriptedTries): void {
   let requests = 0
   let failures = 0
-  for (const { status, error } of tries.deliveries) {
-    const failed = status >= 500 || (status === 0 && blamed(error!))
+  for (const delivery of tries.deliveries) {
+    const { status, error } = delivery
+    const verdict = delivery.exchange.isGrpc && status === 200 ? callVerdict(delivery) : undefined
+    const failed = verdict?.failed ?? (status >= 500 || (status === 0 && blamed(error!)))
     if (failed) failures++
-    if (failed || status !== 0) requests++
+    if (verdict?.counted ?? (failed || status !== 0)) requests++
   }
   const [service] = tries.backends.snapshot()
   assert.deepEqual([service!.breaker!.requests, service!.breaker!.failures], [requests, failures], 'the breaker counts')
+}
+
+/** A call whose answer has begun counts when it is over; not if the client or the clock ended it. */
+function callVerdict({ trailersOnly, trailers, error }: Delivery): {
+  readonly failed: boolean
+  readonly counted: boolean
+} {
+  if (trailersOnly !== -1) return { failed: [2, 4, 13, 14, 15].includes(trailersOnly), counted: true }
+  if (trailers !== -1) return { failed: [2, 13, 14, 15].includes(trailers), counted: true }
+  const lost = error?.code === 'UPSTREAM_RESET'
+  return { failed: lost, counted: lost }
 }
 
 function blamed(error: MeshError): boolean {
