@@ -2,13 +2,14 @@ import type { DocumentOf } from '../../src/api/documents/document.ts'
 import { isServiceRef } from '../../src/api/policy/route-filter.ts'
 import type { DocumentIndex } from './document-index.ts'
 import { objectKey } from './document-key.ts'
+import { allRoutes, type Route } from './route.ts'
 import { meshPorts } from './service-ports.ts'
 
-type ParentRef = DocumentOf<'HTTPRoute'>['value']['spec']['parentRefs'][number]
+type ParentRef = Route['value']['spec']['parentRefs'][number]
 
 /** A route that holds for a Service, or for one port of it. */
 export interface AttachedRoute {
-  readonly route: DocumentOf<'HTTPRoute'>
+  readonly route: Route
   /** 0 = every port. */
   readonly port: number
   /** The namespace whose callers it holds for; '' = all of them (a producer route). */
@@ -28,7 +29,7 @@ export type Attachment =
  * Resolves a Service parent. `port` and `sectionName` (the name of a port, for a Service) must both hold where both
  * are given; a parentRef that names a port which does not exist attaches to nothing (Gateway API ParentReference).
  */
-export function attach(index: DocumentIndex, route: DocumentOf<'HTTPRoute'>, ref: ParentRef): Attachment {
+export function attach(index: DocumentIndex, route: Route, ref: ParentRef): Attachment {
   const service = index.find('Service', ref.namespace ?? route.namespace, ref.name)
   if (service === undefined) return { is: 'no-service' }
   if (ref.port === undefined && ref.sectionName === undefined) return { is: 'attached', service, port: 0 }
@@ -41,20 +42,66 @@ export function attach(index: DocumentIndex, route: DocumentOf<'HTTPRoute'>, ref
 
 /**
  * The routes of every Service, by `NS/NAME`, in Gateway API's order of last resort: oldest, then name. A route in the
- * Service's own namespace holds for every caller, one elsewhere for callers of its own namespace (GEP-1426).
+ * Service's own namespace holds for every caller, one elsewhere for callers of its own namespace (GEP-1426). What a
+ * GRPCRoute has taken from an HTTPRoute is not among them.
  */
 export function routesByService(index: DocumentIndex): ReadonlyMap<string, readonly AttachedRoute[]> {
   const routes = new Map<string, AttachedRoute[]>()
-  for (const route of index.all('HTTPRoute')) {
+  const services = new Map<string, DocumentOf<'Service'>>()
+  for (const route of allRoutes(index)) {
     for (const ref of route.value.spec.parentRefs) {
       const attachment = isServiceParent(ref) ? attach(index, route, ref) : undefined
       if (attachment?.is !== 'attached') continue
       const key = objectKey(attachment.service)
-      const consumerNamespace = route.namespace === attachment.service.namespace ? '' : route.namespace
       const attached = routes.get(key) ?? []
       if (attached.some((a) => a.route === route && (a.port === attachment.port || a.port === 0))) continue
+      const consumerNamespace = consumersOf(route, attachment.service)
       routes.set(key, [...attached, { route, port: attachment.port, consumerNamespace }])
+      services.set(key, attachment.service)
     }
   }
+  for (const [key, attached] of routes) routes.set(key, settle(attached, services.get(key)!))
   return routes
+}
+
+/** The namespace whose callers a route holds for; '' = all of them. */
+function consumersOf(route: Route, service: DocumentOf<'Service'>): string {
+  return route.namespace === service.namespace ? '' : route.namespace
+}
+
+/** What GRPCRoutes have taken of the ports that an HTTPRoute is for. */
+export interface Displacement {
+  readonly by: Route
+  /** In the order of the Service's ports. */
+  readonly ports: readonly number[]
+  /** Ports that it has left; none: the route holds for nothing. */
+  readonly left: readonly number[]
+}
+
+/**
+ * Of several kinds of routes for one port of a Service only one is applied, and that is GRPCRoute (GEP-1294, "Route
+ * types"): the other is ignored there. Routes for different callers are not in each other's way. `attached`: the routes of
+ * the Service; `port` as in AttachedRoute.
+ */
+export function displacement(
+  attached: readonly AttachedRoute[],
+  route: Route,
+  service: DocumentOf<'Service'>,
+  port: number,
+): Displacement | undefined {
+  if (route.kind === 'GRPCRoute') return undefined
+  const consumers = consumersOf(route, service)
+  const rivals = attached.filter((one) => one.route.kind === 'GRPCRoute' && one.consumerNamespace === consumers)
+  const rivalOf = (wanted: number) => rivals.find((one) => one.port === 0 || one.port === wanted)
+  const meant = port === 0 ? meshPorts(service).map((one) => one.port) : [port]
+  const ports = meant.filter((one) => rivalOf(one) !== undefined)
+  const by = ports.length === 0 ? undefined : rivalOf(ports[0]!)?.route
+  return by === undefined ? undefined : { by, ports, left: meant.filter((one) => !ports.includes(one)) }
+}
+
+function settle(attached: readonly AttachedRoute[], service: DocumentOf<'Service'>): AttachedRoute[] {
+  return attached.flatMap((one) => {
+    const lost = displacement(attached, one.route, service, one.port)
+    return lost === undefined ? [one] : lost.left.map((port) => ({ ...one, port }))
+  })
 }

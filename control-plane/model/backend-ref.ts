@@ -1,6 +1,7 @@
 import type { DocumentOf } from '../../src/api/documents/document.ts'
 import { isServiceRef } from '../../src/api/policy/route-filter.ts'
 import type { DocumentIndex } from './document-index.ts'
+import type { Route } from './route.ts'
 import { meshPorts, portList } from './service-ports.ts'
 
 /** What `backendRefs[]` and `requestMirror.backendRef` have in common. */
@@ -24,11 +25,7 @@ export type ResolvedBackend =
  * Resolves a backend of a route. One in another namespace needs no ReferenceGrant, as it would behind a Gateway: routes
  * of a mesh lend their callers nothing, each request is sent in its caller's own name (GEP-1294, "Namespace boundaries").
  */
-export function resolveBackend(
-  index: DocumentIndex,
-  route: DocumentOf<'HTTPRoute'>,
-  ref: BackendReference,
-): ResolvedBackend {
+export function resolveBackend(index: DocumentIndex, route: Route, ref: BackendReference): ResolvedBackend {
   const namespace = ref.namespace ?? route.namespace
   if (!isServiceRef(ref)) {
     const kind = ref.group === '' ? ref.kind : `${ref.kind}.${ref.group}`

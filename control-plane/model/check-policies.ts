@@ -6,6 +6,7 @@ import { dangling } from './dangling.ts'
 import { objectKey } from './document-key.ts'
 import { isFaultRef } from './extension-ref.ts'
 import type { MeshModel } from './mesh-model.ts'
+import { allRoutes, findRoute, type RouteKind, rulesOf } from './route.ts'
 import { rootNamespace, selectPods } from './selection.ts'
 
 type Targeted = DocumentOf<'BackendPolicy'> | DocumentOf<'FaultInjection'> | DocumentOf<'AuthorizationPolicy'>
@@ -43,8 +44,8 @@ function checkTargets(model: MeshModel, policy: Targeted): Problem[] {
     const wanted = { kind: ref.kind, namespace: policy.namespace, name: ref.name }
     if (model.index.find(ref.kind, policy.namespace, ref.name) === undefined) {
       problems.push(dangling(model.index, policy, ['spec', 'targetRefs', at, 'name'], wanted))
-    } else if (ref.kind === 'HTTPRoute' && ref.sectionName !== undefined) {
-      const problem = checkSection(model, policy, at, ref.name, ref.sectionName)
+    } else if (ref.kind !== 'Service' && ref.sectionName !== undefined) {
+      const problem = checkSection(model, policy, at, { ...wanted, kind: ref.kind }, ref.sectionName)
       if (problem !== undefined) problems.push(problem)
     }
   }
@@ -55,15 +56,16 @@ function checkSection(
   model: MeshModel,
   policy: Targeted,
   at: number,
-  routeName: string,
+  { kind, namespace, name: routeName }: { kind: RouteKind; namespace: string; name: string },
   section: string,
 ): Problem | undefined {
-  const rules = model.index.find('HTTPRoute', policy.namespace, routeName)?.value.spec.rules ?? []
+  const route = findRoute(model.index, kind, namespace, routeName)
+  const rules = route === undefined ? [] : rulesOf(route)
   const names = rules.map((rule) => rule.name).filter((name) => name !== undefined)
   if (names.includes(section)) return undefined
   return problemAt(policy, ['spec', 'targetRefs', at, 'sectionName'], {
     code: 'dangling-reference',
-    message: `HTTPRoute ${policy.namespace}/${routeName} has no rule named ${section}`,
+    message: `${kind} ${namespace}/${routeName} has no rule named ${section}`,
     expected: names.length === 0 ? 'the name of one of its rules; none has one' : `one of ${names.join(', ')}`,
     suggestion: closest(section, names),
   })
@@ -139,15 +141,13 @@ function checkFault(model: MeshModel, fault: DocumentOf<'FaultInjection'>, wallM
 }
 
 function isUsed(model: MeshModel, fault: DocumentOf<'FaultInjection'>): boolean {
-  return model.index
-    .all('HTTPRoute')
-    .some(
-      (route) =>
-        route.namespace === fault.namespace &&
-        route.value.spec.rules.some((rule) =>
-          rule.filters?.some(({ extensionRef: ref }) => ref?.name === fault.name && isFaultRef(ref)),
-        ),
-    )
+  return allRoutes(model.index).some(
+    (route) =>
+      route.namespace === fault.namespace &&
+      rulesOf(route).some((rule) =>
+        rule.filters?.some(({ extensionRef: ref }) => ref?.name === fault.name && isFaultRef(ref)),
+      ),
+  )
 }
 
 function checkSelector(model: MeshModel, policy: Exclude<Targeted | Scoped, { kind: 'BackendPolicy' }>): Problem[] {

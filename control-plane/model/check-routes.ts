@@ -2,7 +2,8 @@ import { closest } from '../../src/api/documents/closest.ts'
 import type { DocumentOf } from '../../src/api/documents/document.ts'
 import { type Path, type Problem, problemAt } from '../../src/api/documents/problem.ts'
 import { Protocol } from '../../src/api/gen/outrigger_pb.ts'
-import { attach, isServiceParent } from './attachment.ts'
+import type { RouteFilter } from '../../src/api/policy/route-filter.ts'
+import { attach, displacement, isServiceParent } from './attachment.ts'
 import { type BackendReference, resolveBackend } from './backend-ref.ts'
 import { dangling } from './dangling.ts'
 import { objectKey } from './document-key.ts'
@@ -10,23 +11,22 @@ import { resolveExtension } from './extension-ref.ts'
 import type { MeshModel } from './mesh-model.ts'
 import { servicePortProtocol } from './opaque-ports.ts'
 import { redirectCycles } from './redirect-cycle.ts'
+import { allRoutes, type Route, rulesOf } from './route.ts'
 import { meshPorts, portList } from './service-ports.ts'
 
-type Route = DocumentOf<'HTTPRoute'>
-
-/** What is wrong with what HTTPRoutes refer to. */
+/** What is wrong with what routes refer to. */
 export function checkRoutes(model: MeshModel): Problem[] {
-  return [...model.index.all('HTTPRoute').flatMap((route) => checkRoute(model, route)), ...redirectCycles(model)]
+  return [...allRoutes(model.index).flatMap((route) => checkRoute(model, route)), ...redirectCycles(model)]
 }
 
 function checkRoute(model: MeshModel, route: Route): Problem[] {
-  const { parentRefs, rules } = route.value.spec
+  const { parentRefs } = route.value.spec
   const problems: Problem[] = []
   for (const [at, ref] of parentRefs.entries()) {
     if (!isServiceParent(ref)) continue
     const path = ['spec', 'parentRefs', at]
     const attachment = attach(model.index, route, ref)
-    if (attachment.is === 'attached') problems.push(...checkProtocol(route, path, attachment.service, attachment.port))
+    if (attachment.is === 'attached') problems.push(...checkAttached(model, route, path, attachment))
     else if (attachment.is === 'no-port') problems.push(missingParentPort(route, path, ref, attachment.service))
     else {
       const namespace = ref.namespace ?? route.namespace
@@ -35,12 +35,12 @@ function checkRoute(model: MeshModel, route: Route): Problem[] {
   }
   // What such a route refers to is the business of whoever serves its Gateway.
   if (!parentRefs.some(isServiceParent)) return [noServiceParent(route)]
-  for (const at of rules.keys()) problems.push(...checkRule(model, route, at))
+  for (const at of rulesOf(route).keys()) problems.push(...checkRule(model, route, at))
   return problems
 }
 
 function checkRule(model: MeshModel, route: Route, at: number): Problem[] {
-  const rule = route.value.spec.rules[at]!
+  const rule = rulesOf(route)[at]!
   const base = ['spec', 'rules', at]
   const problems: Problem[] = []
   const check = (ref: BackendReference, path: Path) => {
@@ -48,11 +48,7 @@ function checkRule(model: MeshModel, route: Route, at: number): Problem[] {
     if (found !== undefined) problems.push(found)
   }
   const backends = (rule.backendRefs ?? []).filter((ref) => ref.weight > 0)
-  const checkFilters = (
-    filters: NonNullable<typeof rule.filters>,
-    path: Path,
-    targets: readonly BackendReference[],
-  ) => {
+  const checkFilters = (filters: readonly RouteFilter[], path: Path, targets: readonly BackendReference[]) => {
     for (const [i, { requestMirror, extensionRef }] of filters.entries()) {
       if (requestMirror !== undefined) {
         const refPath = [...path, i, 'requestMirror', 'backendRef']
@@ -67,7 +63,7 @@ function checkRule(model: MeshModel, route: Route, at: number): Problem[] {
           const wanted = { kind: 'FaultInjection', namespace: route.namespace, name: extensionRef.name } as const
           problems.push(dangling(model.index, route, [...refPath, 'name'], wanted))
         } else if (resolved.is === 'foreign') {
-          const message = `${resolved.what} is no filter of the mesh: its requests are answered 500`
+          const message = `${resolved.what} is no filter of the mesh: its requests are answered ${route.kind === 'GRPCRoute' ? 'UNAVAILABLE' : '500'}`
           const expected = 'FaultInjection of group outrigger.dev'
           problems.push(problemAt(route, [...refPath, 'kind'], { code: 'unsupported-filter', message, expected }))
         }
@@ -111,15 +107,35 @@ function missingParentPort(
   })
 }
 
-function checkProtocol(route: Route, path: Path, service: DocumentOf<'Service'>, port: number): Problem[] {
+function checkAttached(
+  model: MeshModel,
+  route: Route,
+  path: Path,
+  { service, port }: { readonly service: DocumentOf<'Service'>; readonly port: number },
+): Problem[] {
+  const warn = (code: string, message: string) => problemAt(route, path, { severity: 'warning', code, message })
+  const named = `Service ${objectKey(service)}`
+  const lost = displacement(model.routes.get(objectKey(service)) ?? [], route, service, port)
+  if (lost !== undefined) {
+    const message = `${lost.by.kind} ${objectKey(lost.by)} has ${portsText(lost.ports)} of ${named}: an HTTPRoute is ignored there (GEP-1294)`
+    return lost.left.length > 0
+      ? [warn('displaced', message)]
+      : [problemAt(route, path, { code: 'displaced', message, expected: 'another port, or routes of one kind' })]
+  }
   const meant = meshPorts(service).filter((p) => port === 0 || p.port === port)
-  const opaque = meant.filter((p) => {
-    const protocol = servicePortProtocol(service, p)
-    return protocol === Protocol.TCP || protocol === Protocol.TLS
-  })
-  if (opaque.length === 0 || opaque.length < meant.length) return []
-  const message = `Service ${objectKey(service)} declares port ${opaque[0]!.port} as opaque: a route never sees its requests`
-  return [problemAt(route, path, { severity: 'warning', code: 'not-http', message })]
+  const spoken = meant.map((p) => ({ port: p.port, protocol: servicePortProtocol(service, p) }))
+  const opaque = spoken.filter(({ protocol }) => protocol === Protocol.TCP || protocol === Protocol.TLS)
+  if (opaque.length > 0 && opaque.length === meant.length) {
+    return [warn('not-http', `${named} declares port ${opaque[0]!.port} as opaque: a route never sees its requests`)]
+  }
+  const http1 = spoken.filter(({ protocol }) => protocol === Protocol.HTTP1).map((p) => p.port)
+  if (route.kind === 'HTTPRoute' || http1.length === 0) return []
+  const message = `${named} declares ${portsText(http1)} as HTTP/1.1, where a GRPCRoute answers every request with 404`
+  return [warn('not-grpc', message)]
+}
+
+function portsText(ports: readonly number[]): string {
+  return `${ports.length === 1 ? 'port' : 'ports'} ${ports.join(', ')}`
 }
 
 function noServiceParent(route: Route): Problem {

@@ -32,6 +32,10 @@ spec:
   rules: ${rules}`
 }
 
+function grpcRoute(rules: string, parents = '[{group: "", kind: Service, name: orders}]', name = 'g'): string {
+  return route(rules, parents, name).replace('HTTPRoute', 'GRPCRoute')
+}
+
 function ours(kind: string, spec: string, namespace = 'shop'): string {
   return `
 apiVersion: outrigger.dev/v1alpha1
@@ -72,6 +76,64 @@ test('a route without a Service parent, or on an opaque port, is a warning', () 
   assert.match(problems(opaque, route('[{}]'))[0]!, /^not-http .* warning: .*declares port 80 as opaque/)
 })
 
+test('a GRPCRoute takes a port from HTTPRoutes, be they older; each is told of what it loses', () => {
+  const ports = orders.replace('ports: [', 'ports: [{name: grpc, port: 9000}, ')
+  assert.match(ports, /9000/)
+  const all = problems(
+    ports,
+    route('[{}]'),
+    grpcRoute('[{}]', '[{group: "", kind: Service, name: orders, port: 9000}]'),
+  )
+  assert.equal(all.length, 1, all.join('\n'))
+  assert.match(
+    all[0]!,
+    /^displaced .* warning: spec\.parentRefs\[0\]: GRPCRoute shop\/g has port 9000 of Service shop\/orders: an HTTPRoute is ignored there/,
+  )
+  const [whole] = problems(
+    ports,
+    route('[{}]', '[{group: "", kind: Service, name: orders, port: 9000}]'),
+    grpcRoute('[{}]'),
+  )
+  assert.match(
+    whole!,
+    /^not-grpc .* warning: .*declares port 80 as HTTP\/1\.1, where a GRPCRoute answers every request with 404/,
+  )
+})
+
+test("an HTTPRoute with nothing left is an error; routes for other callers are in nobody's way", () => {
+  const one = orders.replace('name: http', 'name: grpc')
+  const [lost, ...rest] = problems(one, route('[{}]'), grpcRoute('[{}]'), grpcRoute('[{}]', undefined, 'h'))
+  assert.match(
+    lost!,
+    /^displaced .* error: .*GRPCRoute shop\/g has port 80.*expected another port, or routes of one kind/,
+  )
+  assert.deepEqual(rest, [])
+  const elsewhere = grpcRoute('[{}]', '[{group: "", kind: Service, name: orders, namespace: shop}]')
+  assert.deepEqual(
+    problems(one, route('[{}]'), elsewhere.replace('namespace: shop}\nspec', 'namespace: desk}\nspec')),
+    [],
+  )
+})
+
+test('what a GRPCRoute refers to is looked at as in an HTTPRoute', () => {
+  const one = orders.replace('name: http', 'name: grpc')
+  const mirror = '{type: RequestMirror, requestMirror: {backendRef: {name: orders, port: 80}}}'
+  const fault = '{type: ExtensionRef, extensionRef: {group: outrigger.dev, kind: FaultInjection, name: p}}'
+  const told = problems(
+    one,
+    grpcRoute(`[{filters: [${mirror}, ${fault}], backendRefs: [{name: orders, port: 80}, {name: ordres, port: 80}]}]`),
+  )
+  assert.deepEqual(
+    told.map((line) => line.split(' ')[0]),
+    ['cycle', 'dangling-reference', 'dangling-reference'],
+  )
+  assert.deepEqual(
+    problems(one, ours('FaultInjection', '{abort: {reset: true}}'), grpcRoute(`[{filters: [${fault}]}]`)),
+    [],
+  )
+  assert.match(problems(one.replace('name: grpc', 'name: tcp'), grpcRoute('[{}]'))[0]!, /^not-http .* warning: /)
+})
+
 test('targets of policies must exist, rules of routes by their name too', () => {
   const named = route('[{name: checkout, backendRefs: [{name: orders, port: 80}]}]')
   const target = (ref: string) => ours('FaultInjection', `{targetRefs: [${ref}], abort: {reset: true}}`)
@@ -88,6 +150,7 @@ test('targets of policies must exist, rules of routes by their name too', () => 
     /^dangling-reference/,
   )
   assert.deepEqual(problems(orders, named, target('{kind: HTTPRoute, name: r, sectionName: checkout}')), [])
+  assert.match(problems(orders, named, target('{kind: GRPCRoute, name: r}'))[0]!, /GRPCRoute shop\/r does not exist/)
 })
 
 test('a policy does not reach targets of another namespace', () => {

@@ -28,7 +28,9 @@ export function redirectCycles(model: MeshModel): Problem[] {
   for (const service of model.index.all('Service')) {
     const attached = model.routes.get(`${service.namespace}/${service.name}`) ?? []
     for (const consumer of new Set(attached.map((one) => one.consumerNamespace))) {
-      const routes = new Set(attached.filter((one) => one.consumerNamespace === consumer).map((one) => one.route))
+      const own = attached.filter((one) => one.consumerNamespace === consumer).map((one) => one.route)
+      // A GRPCRoute has no redirects.
+      const routes = new Set(own.filter((route) => route.kind === 'HTTPRoute'))
       for (const problem of cyclesOf(service, [...routes])) {
         problems.set(`${problem.file}:${problem.line}:${problem.column}`, problem)
       }

@@ -1,6 +1,7 @@
 import type { DocumentOf } from '../../src/api/documents/document.ts'
 import type { DocumentIndex } from './document-index.ts'
 import { isFaultRef } from './extension-ref.ts'
+import type { Route, RouteRule } from './route.ts'
 
 /** A policy that lost to an older one of its kind on one target. */
 export interface Conflict<D> {
@@ -57,8 +58,8 @@ export function serviceFaults(index: DocumentIndex): ReadonlyMap<string, readonl
 /** Faults of one rule of a route: those that target it, and those that it uses by ExtensionRef. */
 export function ruleFaults(
   index: DocumentIndex,
-  route: DocumentOf<'HTTPRoute'>,
-  rule: DocumentOf<'HTTPRoute'>['value']['spec']['rules'][number],
+  route: Route,
+  rule: RouteRule,
 ): readonly DocumentOf<'FaultInjection'>[] {
   const used = new Set(
     (rule.filters ?? []).flatMap(({ extensionRef: ref }) => (ref !== undefined && isFaultRef(ref) ? [ref.name] : [])),
@@ -70,7 +71,7 @@ export function ruleFaults(
         used.has(fault.name) ||
         (fault.value.spec.targetRefs ?? []).some(
           (ref) =>
-            ref.kind === 'HTTPRoute' &&
+            ref.kind === route.kind &&
             ref.name === route.name &&
             (ref.sectionName === undefined || ref.sectionName === rule.name),
         ),

@@ -1,13 +1,13 @@
 import { create } from '@bufbuild/protobuf'
-import type { DocumentOf } from '../../src/api/documents/document.ts'
 import { type Backend, BackendSchema, type HttpFilter } from '../../src/api/gen/outrigger_pb.ts'
 import { type BackendReference, resolveBackend } from '../model/backend-ref.ts'
 import type { DocumentIndex } from '../model/document-index.ts'
+import type { Route } from '../model/route.ts'
 
 /** Where a backendRef is resolved from. */
 export interface BackendContext {
   readonly index: DocumentIndex
-  readonly route: DocumentOf<'HTTPRoute'>
+  readonly route: Route
 }
 
 /** One backend of a rule; one that cannot be resolved keeps its weight and says why, for its share is answered 500. */

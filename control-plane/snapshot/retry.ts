@@ -2,9 +2,10 @@ import { create } from '@bufbuild/protobuf'
 import type { DocumentOf } from '../../src/api/documents/document.ts'
 import { HedgingSchema, type Retry, RetryBudgetSchema, RetrySchema } from '../../src/api/gen/outrigger_pb.ts'
 import { durationMs } from '../../src/api/policy/duration.ts'
+import type { Route } from '../model/route.ts'
 import { policyRef } from './policy-ref.ts'
 
-type Rule = DocumentOf<'HTTPRoute'>['value']['spec']['rules'][number]
+type RouteRetry = DocumentOf<'HTTPRoute'>['value']['spec']['rules'][number]['retry']
 
 /** When only a BackendPolicy asks for retries: what failed before the request can have had an effect. */
 const policyConditions = ['connect-failure', 'refused']
@@ -19,15 +20,14 @@ const backoffDefault = '25ms'
 const bodyBytesDefault = 65_536
 
 /**
- * The retries of one rule: the route's own fields, and from the Service's BackendPolicy what the route does not say.
+ * The retries of one rule: the route's own fields (`own`; a GRPCRoute has none), and from the Service's BackendPolicy what the route does not say.
  * Undefined = none. Retries never come without a budget: without one an outage becomes a retry storm.
  */
 export function retry(
-  route: DocumentOf<'HTTPRoute'> | undefined,
-  rule: Rule | undefined,
+  route: Route | undefined,
+  own: RouteRetry,
   policy: DocumentOf<'BackendPolicy'> | undefined,
 ): Retry | undefined {
-  const own = rule?.retry
   const shared = policy?.value.spec.retry
   const by = own === undefined ? policy : route
   const asked = own !== undefined || shared !== undefined

@@ -25,6 +25,7 @@ export function routeMatch(match: RouteMatchValue): RouteMatch {
   })
 }
 
-function keyMatch(match: { type: 'Exact' | 'RegularExpression'; name: string; value: string }): KeyMatch {
+/** One header or query parameter. */
+export function keyMatch(match: { type: 'Exact' | 'RegularExpression'; name: string; value: string }): KeyMatch {
   return create(KeyMatchSchema, { name: match.name, type: types[match.type], value: match.value })
 }

@@ -6,6 +6,7 @@ import type { AttachedRoute } from '../model/attachment.ts'
 import { objectKey } from '../model/document-key.ts'
 import type { ModelView } from '../model/model-view.ts'
 import { servicePortProtocol } from '../model/opaque-ports.ts'
+import { rulesOf } from '../model/route.ts'
 import { meshPorts } from '../model/service-ports.ts'
 import { backendPolicy } from './backend-policy.ts'
 import { fault } from './fault.ts'
@@ -48,7 +49,7 @@ function rules(
   policy: DocumentOf<'BackendPolicy'> | undefined,
 ): Rule[] {
   const attached = model.routes.get(objectKey(service)) ?? []
-  const routed = attached.flatMap((one) => one.route.value.spec.rules.map((_, at) => routeRule(model, one, at, policy)))
+  const routed = attached.flatMap((one) => rulesOf(one.route).map((_, at) => routeRule(model, one, at, policy)))
   const open = meshPorts(service).filter(({ port }) => !isControlled(attached, port))
   const defaults = open.map(({ port }) => defaultRule(service, port, policy))
   const all = [...routed, ...defaults]

@@ -1,19 +1,20 @@
-/** Status of an HTTPRoute: for each Service parent the conditions of Gateway API's RouteParentStatus. */
-import type { DocumentOf } from '../../src/api/documents/document.ts'
+/** Status of a route: for each Service parent the conditions of Gateway API's RouteParentStatus. */
+import type { Document } from '../../src/api/documents/document.ts'
 import { Protocol } from '../../src/api/gen/outrigger_pb.ts'
-import { attach } from '../model/attachment.ts'
+import type { RouteFilter } from '../../src/api/policy/route-filter.ts'
+import { attach, displacement } from '../model/attachment.ts'
 import { type BackendReference, resolveBackend } from '../model/backend-ref.ts'
 import type { DocumentIndex } from '../model/document-index.ts'
 import { objectKey } from '../model/document-key.ts'
 import { resolveExtension } from '../model/extension-ref.ts'
+import type { MeshModel } from '../model/mesh-model.ts'
 import { servicePortProtocol } from '../model/opaque-ports.ts'
 import { declaredProtocol } from '../model/protocol.ts'
+import { isRouteKind, type Route, rulesOf } from '../model/route.ts'
 import { meshPorts, portList } from '../model/service-ports.ts'
 import { type Statement, statement } from './condition.ts'
 import { notProgrammed, notPublished, programmed } from './programmed.ts'
 import { type Situation, tell } from './situation.ts'
-
-type Route = DocumentOf<'HTTPRoute'>
 
 /** What we say of a route as the child of one parent. */
 export interface ParentStatement {
@@ -26,9 +27,15 @@ export interface ParentStatement {
 export function routeStatus(situation: Situation): ParentStatement[] {
   const { good, reading } = situation.object
   return serviceRefs(reading.written?.parentRefs).map((parentRef) => {
-    if (situation.unread.length > 0 || good?.kind !== 'HTTPRoute') return { parentRef, statements: unread(situation) }
+    if (situation.unread.length > 0 || good === undefined || !isRoute(good)) {
+      return { parentRef, statements: unread(situation) }
+    }
     return { parentRef, statements: statementsFor(situation, good, parentRef) }
   })
+}
+
+function isRoute(document: Document): document is Route {
+  return isRouteKind(document.kind)
 }
 
 function unread({ unread: problems, object }: Situation): Statement[] {
@@ -44,7 +51,7 @@ function unread({ unread: problems, object }: Situation): Statement[] {
 function statementsFor(situation: Situation, route: Route, raw: Readonly<Record<string, unknown>>): Statement[] {
   const { index } = situation.model
   const ref = parentOf(raw)
-  const accepted = acceptance(index, route, ref)
+  const accepted = acceptance(situation.model, route, ref)
   const resolved = resolution(index, route)
   if (accepted.status === 'False') return [accepted, resolved, notProgrammed(accepted.reason, accepted.message)]
   const { acks, isPublished } = situation
@@ -60,7 +67,7 @@ function parentOf(raw: Readonly<Record<string, unknown>>): ParentRef {
   return raw as ParentRef
 }
 
-function acceptance(index: DocumentIndex, route: Route, ref: ParentRef): Statement {
+function acceptance({ index, routes }: MeshModel, route: Route, ref: ParentRef): Statement {
   const attachment = attach(index, route, ref)
   const named = `Service ${ref.namespace ?? route.namespace}/${ref.name}`
   if (attachment.is === 'no-service') return notAccepted(`${named} does not exist`)
@@ -73,9 +80,14 @@ function acceptance(index: DocumentIndex, route: Route, ref: ParentRef): Stateme
   if (meant.length > 0 && meant.every((port) => isOpaque(servicePortProtocol(service, port)))) {
     return notAccepted(`${named} declares what the route is for as opaque: the route never sees its requests`)
   }
+  const lost = displacement(routes.get(objectKey(service)) ?? [], route, service, attachment.port)
+  const taken =
+    lost === undefined ? '' : `${lost.by.kind} ${objectKey(lost.by)} has port ${lost.ports.join(', ')} of ${named}`
+  if (lost?.left.length === 0) return statement('Accepted', 'False', 'Conflicted', `${taken}: GRPCRoute comes first`)
   const holdsFor =
     service.namespace === route.namespace ? 'every caller' : `callers of namespace ${route.namespace} only`
-  return statement('Accepted', 'True', 'Accepted', `holds for ${holdsFor} of ${named}`)
+  const but = lost === undefined ? '' : ` on port ${lost.left.join(', ')}; ${taken}`
+  return statement('Accepted', 'True', 'Accepted', `holds for ${holdsFor} of ${named}${but}`)
 }
 
 function notAccepted(message: string): Statement {
@@ -103,7 +115,7 @@ function resolution(index: DocumentIndex, route: Route): Statement {
 }
 
 function* refFaults(index: DocumentIndex, route: Route): Iterable<RefFault> {
-  for (const [at, { filters = [], backendRefs = [] }] of route.value.spec.rules.entries()) {
+  for (const [at, { filters = [], backendRefs = [] }] of rulesOf(route).entries()) {
     const rule = `spec.rules[${at}]`
     yield* filterFaults(index, route, filters, `${rule}.filters`)
     for (const [i, ref] of backendRefs.entries()) {
@@ -113,7 +125,7 @@ function* refFaults(index: DocumentIndex, route: Route): Iterable<RefFault> {
   }
 }
 
-type Filters = NonNullable<Route['value']['spec']['rules'][number]['filters']>
+type Filters = readonly RouteFilter[]
 
 function* filterFaults(index: DocumentIndex, route: Route, filters: Filters, path: string): Iterable<RefFault> {
   for (const [at, { requestMirror, extensionRef }] of filters.entries()) {

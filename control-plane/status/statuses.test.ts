@@ -208,6 +208,74 @@ describe('HTTPRoute', () => {
   })
 })
 
+describe('GRPCRoute', () => {
+  const grpc = [{ name: 'grpc', port: 80 }]
+  const grpcRoute = (name: string, rules: object[], spec: object = {}): ApiObject =>
+    object('GRPCRoute', name, { parentRefs: [parent], rules, ...spec })
+  const ofRoute = (name: string, objects: readonly (ApiObject | Kept)[], acks = {}) =>
+    statuses(objects, acks)[name]!.parents!.map(({ conditions }) => conditions)
+
+  it('has the conditions that an HTTPRoute has', () => {
+    const whole = [service('orders', grpc), grpcRoute('g', [backend('orders')])]
+    const [found] = ofRoute('g', whole, { 'GRPCRoute/shop/g': { sidecars: 2, acked: 2 } })
+    assert.deepEqual(said(found), [
+      'Accepted True Accepted',
+      'ResolvedRefs True ResolvedRefs',
+      'Programmed True Programmed',
+    ])
+    assert.ok(found!.every(({ observedGeneration }) => observedGeneration === 2))
+    const [gone] = ofRoute('g', [service('orders', grpc), grpcRoute('g', [backend('gone')])])
+    assert.deepEqual(said(gone).slice(0, 2), ['Accepted True Accepted', 'ResolvedRefs False BackendNotFound'])
+    const [alone] = ofRoute('g', [grpcRoute('g', [backend('orders')])])
+    assert.deepEqual(said(alone)[0], 'Accepted False NoMatchingParent')
+    const [broken] = ofRoute('g', [service('orders', grpc), grpcRoute('g', [{ matches: [{ method: {} }] }])])
+    assert.deepEqual(said(broken)[0], 'Accepted False UnsupportedValue')
+    assert.match(message(broken, 'Accepted'), /spec\.rules\[0\]\.matches\[0\]\.method: set service, method or both/)
+  })
+
+  it('comes before an HTTPRoute for the same port, which is in conflict', () => {
+    const all = [service('orders', grpc), route([backend('orders')]), grpcRoute('g', [backend('orders')])]
+    const acks = { 'GRPCRoute/shop/g': {}, 'HTTPRoute/shop/r': {} }
+    assert.deepEqual(said(ofRoute('g', all, acks)[0])[0], 'Accepted True Accepted')
+    const [lost] = ofRoute('r', all, acks)
+    assert.deepEqual(said(lost), [
+      'Accepted False Conflicted',
+      'ResolvedRefs True ResolvedRefs',
+      'Programmed False Conflicted',
+    ])
+    assert.match(
+      message(lost, 'Accepted'),
+      /^GRPCRoute shop\/g has port 80 of Service shop\/orders: GRPCRoute comes first$/,
+    )
+  })
+
+  it('leaves an HTTPRoute the ports that it is not for, and the parents', () => {
+    const ports = [
+      { name: 'http', port: 80 },
+      { name: 'grpc', port: 90 },
+    ]
+    const parents = [parent, { ...parent, port: 90 }, { ...parent, name: 'other' }]
+    const all = [
+      service('orders', ports),
+      service('other'),
+      route([backend('orders')], { parentRefs: parents }),
+      grpcRoute('g', [backend('orders')], { parentRefs: [{ ...parent, sectionName: 'grpc' }] }),
+    ]
+    const [partly, wholly, untouched] = ofRoute('r', all, { 'HTTPRoute/shop/r': { sidecars: 1, acked: 1 } })
+    assert.deepEqual(said(partly)[0], 'Accepted True Accepted')
+    assert.match(
+      message(partly, 'Accepted'),
+      /^holds for every caller of Service shop\/orders on port 80; GRPCRoute shop\/g has port 90 of Service shop\/orders$/,
+    )
+    assert.deepEqual(said(wholly), [
+      'Accepted False Conflicted',
+      'ResolvedRefs True ResolvedRefs',
+      'Programmed False Conflicted',
+    ])
+    assert.deepEqual(said(untouched)[2], 'Programmed True Programmed')
+  })
+})
+
 describe('policies', () => {
   const backendPolicy = (name: string, more: object = {}, created = now): ApiObject => {
     const one = object('BackendPolicy', name, { targetRefs: toOrders, ...more })

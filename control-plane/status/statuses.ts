@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Problem } from '../../src/api/documents/problem.ts'
 import { documentKey } from '../model/document-key.ts'
 import type { MeshModel } from '../model/mesh-model.ts'
+import { isRouteKind } from '../model/route.ts'
 import { objectOrigin } from '../sources/kubernetes/read-object.ts'
 import type { Kept } from '../sources/kubernetes/source.ts'
 import { conditionsOf, readConditions } from './condition.ts'
@@ -53,7 +54,7 @@ export function* staleStatuses(inputs: StatusInputs): Iterable<WantedStatus> {
 function wantedStatus(situation: Situation, now: string): WantedStatus['status'] | undefined {
   const { reading } = situation.object
   const held = (reading.written?.status ?? {}) as Readonly<Record<string, unknown>>
-  if (reading.kind === 'HTTPRoute') {
+  if (isRouteKind(reading.kind)) {
     const before = entriesOf(held['parents'])
     const parents = withOurs(before, 'parentRef', routeStatus(situation).map(entryOfParent), reading.generation, now)
     return isDeepStrictEqual(parents, held['parents'] ?? []) ? undefined : { parents }

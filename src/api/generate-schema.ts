@@ -43,7 +43,7 @@ function anyDocument(): object {
 }
 
 function fileName(kind: string): string {
-  return `${kind.replaceAll(/(?<=[a-z])(?=[A-Z])|(?<=P)(?=R)/g, '-').toLowerCase()}.json`
+  return `${kind.replaceAll(/(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])/g, '-').toLowerCase()}.json`
 }
 
 function text(schema: JsonSchema | object): string {

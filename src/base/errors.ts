@@ -41,8 +41,8 @@ export const errorCodes = {
   DOWNSTREAM_RESET: { source: 'downstream', retry: 'never', http: 499, grpc: 1, flag: 'DC' },
   LOOP: { source: 'internal', retry: 'never', http: 508, grpc: 9, flag: 'LOOP' },
   // Policy.
-  NO_ROUTE: { source: 'policy', retry: 'never', http: 404, grpc: 5, flag: 'NR' },
-  NO_VALID_BACKEND: { source: 'policy', retry: 'never', http: 500, grpc: 13, flag: 'NC' },
+  NO_ROUTE: { source: 'policy', retry: 'never', http: 404, grpc: 12, flag: 'NR' },
+  NO_VALID_BACKEND: { source: 'policy', retry: 'never', http: 500, grpc: 14, flag: 'NC' },
   UNKNOWN_DESTINATION: { source: 'policy', retry: 'never', http: 502, grpc: 14, flag: 'NR' },
   POLICY_UNAVAILABLE: { source: 'internal', retry: 'never', http: 503, grpc: 14, flag: 'NP' },
   UNAUTHENTICATED: { source: 'policy', retry: 'never', http: 401, grpc: 16, flag: 'AUTHN' },

@@ -42,6 +42,11 @@ const gateway: ApiObject = {
   spec: { versions: [{ name: 'v1', served: true }] },
 }
 
+const grpcRoutes: ApiObject = {
+  ...gateway,
+  metadata: { ...gateway.metadata, name: 'grpcroutes.gateway.networking.k8s.io' },
+}
+
 const ours: ApiObject[] = Object.values<KindTraits>(kinds)
   .filter(({ apiVersion }) => apiVersion.startsWith('outrigger.dev/'))
   .map(({ plural }) => ({
@@ -84,7 +89,7 @@ async function authority(): Promise<Authority> {
 }
 
 test('--pre: what an install needs', async () => {
-  await using cluster = await CliCluster.start(gateway)
+  await using cluster = await CliCluster.start(gateway, grpcRoutes)
   answerServer(cluster)
   const { status, stdout, stderr } = await cluster.run('check', '--pre')
   assert.equal(status, 0, stderr)
@@ -111,6 +116,26 @@ test('--pre: old Kubernetes, missing rights, no Gateway API: each with its remed
   assert.match(stdout, /warning +Gateway API is not installed/)
 })
 
+test('--pre: Gateway API without GRPCRoute, or with one of another version', async () => {
+  const old = {
+    ...grpcRoutes,
+    spec: {
+      versions: [
+        { name: 'v1alpha2', served: true },
+        { name: 'v1', served: false },
+      ],
+    },
+  }
+  for (const [more, line] of [
+    [[], /warning +Gateway API is installed without GRPCRoute\n +install the CRDs of Gateway API/],
+    [[old], /failed +GRPCRoute is not served as gateway\.networking\.k8s\.io\/v1/],
+  ] as const) {
+    await using cluster = await CliCluster.start(gateway, ...more)
+    answerServer(cluster)
+    assert.match((await cluster.run('check', '--pre')).stdout, line)
+  }
+})
+
 test('a mesh in order, with the certificate that the webhook really shows', async () => {
   const ca = await authority()
   const certificate = await ServerCertificate.start(ca, systemClock, silentLog, ['outrigger.outrigger-system.svc'])
@@ -121,6 +146,7 @@ test('a mesh in order, with the certificate that the webhook really shows', asyn
   const spec = { initContainers: [{ name: 'outrigger-proxy' }], containers: [{ name: 'app' }] }
   await using cluster = await CliCluster.start(
     gateway,
+    grpcRoutes,
     ...ours,
     ...controlPlaneObjects('cp-a'),
     webhook(ca.trustBundlePem),
@@ -224,7 +250,7 @@ test('a mesh that is not in order: every fault is told, with its remedy', async 
 })
 
 test('no control plane, and nobody there at all: said, exit code 1, no stack', async () => {
-  const cluster = await CliCluster.start(gateway)
+  const cluster = await CliCluster.start(gateway, grpcRoutes)
   answerServer(cluster)
   const none = await cluster.run('check')
   assert.equal(none.status, 1)

@@ -100,6 +100,57 @@ spec:
   )
 })
 
+test('a GRPCRoute: services and methods in order, and what becomes of the rest', async () => {
+  const file = join(folder, 'grpc.yaml')
+  const text = (rules: string) => `apiVersion: v1
+kind: Service
+metadata: {name: orders, namespace: shop}
+spec: {ports: [{name: grpc, port: 9000}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {name: orders, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: orders}]
+  rules: [${rules}]
+---
+apiVersion: outrigger.dev/v1alpha1
+kind: BackendPolicy
+metadata: {name: orders, namespace: shop}
+spec: {targetRefs: [{kind: Service, name: orders}], timeouts: {request: 2s}}
+`
+  const described = async (rules: string) => {
+    writeFileSync(file, text(rules))
+    const { status, stdout, stderr } = await runCommand(['describe', 'service/orders', '-n', 'shop', '-f', file])
+    assert.equal(status, 0, stderr)
+    return stdout
+  }
+  const get = '{name: get, matches: [{method: {method: Get}}], backendRefs: [{name: gone, port: 9000}]}'
+  const one =
+    '{name: one, matches: [{method: {service: shop.Orders, method: Get}}, {method: {service: shop.Orders}}], backendRefs: [{name: orders, port: 9000}]}'
+  const some = await described(`${get}, ${one}`)
+  for (const line of [
+    /1\. gRPC = \/shop\.Orders\/Get -> shop\/orders:9000; request 2000 ms {2}\[GRPCRoute\/shop\/orders@\w+ rule one\]/,
+    /2\. gRPC \/shop\.Orders\* -> shop\/orders:9000/,
+    /3\. gRPC ~ \/\[\^\/\]\+\/Get -> shop\/gone:9000 \(UNAVAILABLE: cannot be used\)/,
+    / {2}anything else: UNIMPLEMENTED; what is not gRPC: 404/,
+    / {2}times {7}request 2s/,
+  ])
+    assert.match(some, line)
+  const all = await described(`${one}, {name: rest, backendRefs: [{name: orders, port: 9000}]}`)
+  const http = `apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: old, namespace: shop}
+spec: {parentRefs: [{group: "", kind: Service, name: orders}], rules: [{backendRefs: [{name: orders, port: 9000}]}]}
+---
+`
+  writeFileSync(file, http + text(one))
+  const { stdout: beside } = await runCommand(['describe', 'service/orders', '-n', 'shop', '-f', file])
+  assert.doesNotMatch(beside, /\[HTTPRoute/)
+  assert.match(beside, /Findings\n {2}error ORG2018 HTTPRoute shop\/old: .*GRPCRoute shop\/orders has port 9000/)
+  assert.match(all, /3\. gRPC any method -> shop\/orders:9000.*rule rest\]\n {2}what is not gRPC: 404/)
+})
+
 test('a name that both have, and names that nobody has', async () => {
   const both = await runCommand(['describe', 'shop/web', '-f', shop, '-o', 'json'])
   assert.deepEqual(
@@ -170,6 +221,7 @@ const match = fc.record(
       ],
     ),
     query: fc.constantFrom([], [{ name: 'q', value: '1' }]),
+    grpc: fc.record({ serviceCharacters: fc.nat(2), methodCharacters: fc.nat(2) }),
   },
   { requiredKeys: ['pathType', 'path', 'method', 'headers', 'query'] },
 )
@@ -179,7 +231,7 @@ test('the order is the one that the sidecar finds', () => {
   const request = fc.record({
     path,
     method: fc.constantFrom('GET', 'POST'),
-    headers: fc.constantFrom<string[]>([], ['x', '1'], ['x', '1', 'y', '2']),
+    headers: fc.constantFrom<string[]>([], ['x', '1'], ['x', '1', 'y', '2'], ['content-type', 'application/grpc']),
     query: fc.boolean(),
   })
   fc.assert(

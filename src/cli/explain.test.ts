@@ -98,7 +98,7 @@ FIELDS:
 test('outrigger explain lists the kinds; -o json is for programs', () => {
   assert.match(
     run().stdout,
-    /^KIND +SHORT +VERSION\nHTTPRoute +gateway\.networking\.k8s\.io\/v1\nBackendPolicy +bep +outrigger/,
+    /^KIND +SHORT +VERSION\nHTTPRoute +gateway\.networking\.k8s\.io\/v1\nGRPCRoute +gateway\.networking\.k8s\.io\/v1\nBackendPolicy +bep +outrigger/,
   )
   const kinds = JSON.parse(run('-o', 'json').stdout) as { kind: string }[]
   assert.equal(kinds[0]?.kind, 'HTTPRoute')

@@ -36,12 +36,17 @@ export interface Match {
   readonly method?: string
   readonly headers?: readonly { readonly name?: string; readonly value?: string }[]
   readonly query?: readonly { readonly name?: string; readonly value?: string }[]
+  /** Of a GRPCRoute. */
+  readonly grpc?: { readonly serviceCharacters?: number; readonly methodCharacters?: number }
 }
 
 export function matchText({ matches = [] }: Pick<Rule, 'matches'>): string {
-  const texts = matches.map(({ pathType, path = '', method = '', headers = [], query = [] }) => {
+  const texts = matches.map(({ pathType, path = '', method = '', headers = [], query = [], grpc }) => {
     const word = { STRING_MATCH_TYPE_EXACT: '= ', STRING_MATCH_TYPE_REGEX: '~ ' }[pathType ?? ''] ?? ''
-    const where = path === '' || (path === '/' && word === '') ? 'any path' : `${word}${path}${word === '' ? '*' : ''}`
+    const isAny = path === '' || (path === '/' && word === '')
+    const where =
+      (grpc === undefined ? '' : 'gRPC ') +
+      (isAny ? `any ${grpc === undefined ? 'path' : 'method'}` : `${word}${path}${word === '' ? '*' : ''}`)
     const heads = headers.map(({ name, value }) => `${name}: ${value}`)
     const queries = query.map(({ name, value }) => `?${name}=${value}`)
     return [method, where, ...heads, ...queries].filter((part) => part !== '').join(' ')
@@ -49,13 +54,14 @@ export function matchText({ matches = [] }: Pick<Rule, 'matches'>): string {
   return visible(texts.join(' | ') || 'any path', 200)
 }
 
-export function backendText({ backends = [] }: Rule): string {
+export function backendText({ backends = [], matches = [] }: Rule): string {
   if (backends.length === 0) return 'nothing'
   const total = backends.reduce((sum, { weight = 0 }) => sum + weight, 0)
+  const refusal = matches.some(({ grpc }) => grpc !== undefined) ? 'UNAVAILABLE' : '500'
   return backends
     .map(({ namespace, name, port, weight = 0, invalid = '' }) => {
       const share = backends.length === 1 || total === 0 ? '' : ` ${Math.round((weight * 100) / total)} %`
-      return `${namespace}/${name}${port === undefined ? '' : `:${port}`}${share}${invalid === '' ? '' : ' (500: cannot be used)'}`
+      return `${namespace}/${name}${port === undefined ? '' : `:${port}`}${share}${invalid === '' ? '' : ` (${refusal}: cannot be used)`}`
     })
     .join(', ')
 }

@@ -28,7 +28,7 @@ export function registerValidate(program: Command): void {
     .addOption(new Option('-o, --output <format>', 'form of the answer').choices(['text', 'json']).default('text'))
     .addHelpText(
       'after',
-      '\nExamples:\n  outrigger validate -f examples/shop\n  kubectl get httproutes -o yaml | outrigger validate -f -\n' +
+      '\nExamples:\n  outrigger validate -f examples/shop\n  kubectl get httproutes,grpcroutes -o yaml | outrigger validate -f -\n' +
         '  outrigger validate -f examples/shop -o json\n\nExit codes: 0 in order, 1 errors, 2 wrong command line.\n',
     )
     .action(async ({ file, output }: ValidateOptions) => {

@@ -12,7 +12,7 @@ export interface WeightedBackend {
 
 /**
  * Chooses a backend by weight, once per request: retries stay with it. The share of a backend that cannot be used, and
- * of a rule without any, is answered 500 (HTTPRoute `backendRefs`).
+ * of a rule without any, is answered 500 (HTTPRoute `backendRefs`), a gRPC request UNAVAILABLE (GRPCRoute `backendRefs`).
  */
 export function chooseBackend(
   backends: readonly WeightedBackend[],

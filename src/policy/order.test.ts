@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { create, type MessageInitShape } from '@bufbuild/protobuf'
-import { answer, exchange } from '../../test/support/exchanges.ts'
+import { answer, exchange, grpcExchange } from '../../test/support/exchanges.ts'
 import { FakeClock, settle } from '../../test/support/fake-clock.ts'
 import {
   BackendPolicySchema,
@@ -88,6 +88,42 @@ describe('routing', () => {
     const { run, sent } = setUp([{ matches: [{ pathType: StringMatchType.EXACT, path: '/a' }] }])
     assert.equal(said(await run()), 'NO_ROUTE')
     assert.equal(sent.length, 0)
+  })
+
+  test('of a GRPCRoute: a call of no rule is UNIMPLEMENTED, what is no call is told that it is none', async () => {
+    const matches = [{ pathType: StringMatchType.EXACT, path: '/a.B/Get', grpc: {} }]
+    const { run, sent } = setUp([{ matches }])
+    assert.equal(said(await run(grpcExchange([], { target: '/a.B/Get' }))), 200)
+    assert.equal(sent.length, 1)
+    const other = (await run(grpcExchange([], { target: '/a.B/Put' }))) as MeshError
+    assert.deepEqual([said(other), other.grpc], ['NO_ROUTE', 12])
+    assert.equal(other.message, 'no route of shop/orders matches POST /a.B/Put')
+    const plain = (await run(exchange({ method: 'POST', target: '/a.B/Get' }))) as MeshError
+    assert.deepEqual([said(plain), plain.status], ['NO_ROUTE', 404])
+    assert.match(plain.message, /: it is no gRPC request, and a GRPCRoute takes no others$/)
+    assert.equal(sent.length, 1)
+  })
+
+  test('a call for a backend that cannot be used, or for none, is UNAVAILABLE', async () => {
+    for (const backends of [[], [{ ...orders, weight: 0 }], [{ ...orders, invalid: 'it does not exist' }]]) {
+      const error = (await setUp([{ backends }]).run(grpcExchange())) as MeshError
+      assert.deepEqual([said(error), error.grpc], ['NO_VALID_BACKEND', 14])
+    }
+  })
+
+  test('each timeout names the document that set it', async () => {
+    const hang: Send = (of) =>
+      new Promise((_, reject) => {
+        of.waiting = reject
+      })
+    const by = { kind: 'BackendPolicy', namespace: 'shop', name: 'p', version: '1' }
+    const timeouts = { requestTimeoutMs: 1_000, timeoutRef: ref, backendRequestTimeoutMs: 300 }
+    const each = setUp([{ ...timeouts, backendRequestTimeoutRef: by }], { send: hang })
+    const attempt = (await each.run(exchange(), 2_000)) as MeshError
+    assert.deepEqual([said(attempt), attempt.policy?.kind], ['TRY_TIMEOUT', 'BackendPolicy'])
+    const whole = setUp([{ ...timeouts, backendRequestTimeoutMs: 0 }], { send: hang })
+    const request = (await whole.run(exchange(), 2_000)) as MeshError
+    assert.deepEqual([said(request), request.policy?.kind], ['DEADLINE', 'HTTPRoute'])
   })
 
   test('an error names the rule that cannot be compiled', () => {

@@ -54,14 +54,16 @@ export interface CompiledService {
   readonly serve: Service
 }
 
-/** Routing: which rule answers. 404 if none does (HTTPRoute: "no matches"). */
+/** Routing: which rule answers. 404 if none does (HTTPRoute: "no matches"), which is UNIMPLEMENTED in gRPC. */
 function routed(service: string, table: RouteTable): Service {
   return (exchange) => {
     const match = table.match(exchange.request, exchange.servicePort)
     if (match === undefined) {
       const { method, target } = exchange.request
+      const isForGrpc = table.matches.some(({ match: { grpc } }) => grpc !== undefined)
+      const hint = isForGrpc && !exchange.isGrpc ? ': it is no gRPC request, and a GRPCRoute takes no others' : ''
       return Promise.reject(
-        new MeshError('NO_ROUTE', `no route of ${service} matches ${method} ${target}`, { unsent: true }),
+        new MeshError('NO_ROUTE', `no route of ${service} matches ${method} ${target}${hint}`, { unsent: true }),
       )
     }
     exchange.route = match.name
@@ -113,7 +115,7 @@ function backendStack(
         // Judges what everything below makes of a try, and pays from the backend's budget.
         retry(rule.retry, backend, env),
         // Within retry, so that a slow endpoint costs one try, not the request.
-        perTryTimeout(rule.backendRequestTimeoutMs, rule.timeoutRef, env.clock),
+        perTryTimeout(rule.backendRequestTimeoutMs, rule.backendRequestTimeoutRef, env.clock),
         // Within retry, so that it counts tries, not requests. Above the choice: it is about the whole service.
         serviceBreaker(backend, env),
       ],

@@ -1,6 +1,7 @@
 import { RE2JS } from 're2js'
-import { type KeyMatch, type RouteMatch, StringMatchType } from '../api/gen/outrigger_pb.ts'
+import { type GrpcMatch, type KeyMatch, type RouteMatch, StringMatchType } from '../api/gen/outrigger_pb.ts'
 import type { RequestHead } from '../base/exchange.ts'
+import { isGrpcRequest } from '../base/grpc.ts'
 import { sameName } from '../base/headers.ts'
 import { literalPath, pathOf } from './path.ts'
 
@@ -24,12 +25,21 @@ export class RequestMatch {
   readonly method: string
   readonly headers: readonly ValueMatch[]
   readonly query: readonly ValueMatch[]
+  /** Set: of a GRPCRoute, for gRPC requests only; then it is what precedence asks of a regular expression. */
+  readonly grpc: GrpcMatch | undefined
 
-  constructor(path: PathMatch, method: string, headers: readonly ValueMatch[], query: readonly ValueMatch[]) {
+  constructor(
+    path: PathMatch,
+    method: string,
+    headers: readonly ValueMatch[],
+    query: readonly ValueMatch[],
+    grpc: GrpcMatch | undefined,
+  ) {
     this.path = path
     this.method = method
     this.headers = headers
     this.query = query
+    this.grpc = grpc
   }
 
   /** Whether the request meets it. */
@@ -55,6 +65,7 @@ export class RequestMatch {
   /** Whether everything but the path meets it. */
   matchesRest(head: RequestHead): boolean {
     if (this.method !== '' && this.method !== head.method) return false
+    if (this.grpc !== undefined && !isGrpcRequest(head)) return false
     for (const wanted of this.headers) if (!hasHeader(head, wanted)) return false
     if (this.query.length === 0) return true
     const query = queryOf(head.target)
@@ -73,6 +84,7 @@ export function compileMatch(match: RouteMatch): RequestMatch {
     match.method,
     match.headers.map((key) => compileKey(key, 'header')),
     match.query.map((key) => compileKey(key, 'query parameter')),
+    match.grpc,
   )
 }
 

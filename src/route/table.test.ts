@@ -187,6 +187,90 @@ for (const [what, rules, request, expected] of precedence) {
   })
 }
 
+/** Service and method of a GRPCRoute's match, as the control plane says them. */
+function grpc(path: Match, serviceCharacters = 0, methodCharacters = 0): Match {
+  return { ...path, grpc: { serviceCharacters, methodCharacters } } as Match
+}
+
+/** The same, with a match of the header `x`. */
+const andHeader = (match: Match): Match => ({ ...match, ...header('x', '1') }) as Match
+
+const call = (target: string, headers: string[] = [], type = 'application/grpc'): Partial<RequestHead> => ({
+  method: 'POST',
+  target,
+  headers: ['content-type', type, ...headers],
+})
+
+const any = grpc(prefix('/'))
+const ofService = grpc(prefix('/a.B'), 3)
+const exactly = grpc(exact('/a.B/Get'), 3, 3)
+const anyGet = grpc(regex('/[^/]+/Get'), 0, 3)
+const shortService = grpc(regex('/(?:a..)/[^/]+'), 3)
+const longService = grpc(regex('/(?:a[.]B)/[^/]+'), 6)
+const longBoth = grpc(regex('/(?:a[.]B)/(?:Ge.)'), 6, 3)
+
+const grpcPrecedence: [string, RuleInit[], Partial<RequestHead>, string | undefined][] = [
+  ['service and method', [rule('a', [exactly])], call('/a.B/Get'), 'a'],
+  ['another method', [rule('a', [exactly])], call('/a.B/Gets'), undefined],
+  ['methods have case', [rule('a', [exactly])], call('/a.B/get'), undefined],
+  ['a service alone', [rule('a', [ofService])], call('/a.B/Any'), 'a'],
+  ['a service that only begins like it', [rule('a', [ofService])], call('/a.BC/Any'), undefined],
+  ['a method alone', [rule('a', [anyGet])], call('/x.Y/Get'), 'a'],
+  ['a method alone, another one', [rule('a', [anyGet])], call('/x.Y/GetAll'), undefined],
+  ['everything', [rule('a', [any])], call('/x.Y/Z'), 'a'],
+  ['with an encoding and parameters', [rule('a', [any])], call('/x.Y/Z', [], 'application/grpc+proto;x=y'), 'a'],
+  ['not what is no gRPC', [rule('a', [any])], call('/x.Y/Z', [], 'application/json'), undefined],
+  ['not gRPC-Web', [rule('a', [any])], call('/x.Y/Z', [], 'application/grpc-web+proto'), undefined],
+  ['not a GET', [rule('a', [any])], { ...call('/x.Y/Z'), method: 'GET' }, undefined],
+  ['not what has no type', [rule('a', [exactly])], { method: 'POST', target: '/a.B/Get' }, undefined],
+  ['method over service', [rule('service', [ofService]), rule('method', [exactly])], call('/a.B/Get'), 'method'],
+  ['service over method', [rule('method', [anyGet]), rule('service', [ofService])], call('/a.B/Get'), 'service'],
+  ['method over everything', [rule('any', [any]), rule('method', [anyGet])], call('/a.B/Get'), 'method'],
+  [
+    'service over headers',
+    [rule('headers', [andHeader(any)]), rule('service', [ofService])],
+    call('/a.B/Get', ['x', '1']),
+    'service',
+  ],
+  [
+    'headers over none',
+    [rule('none', [exactly]), rule('headers', [andHeader(exactly)])],
+    call('/a.B/Get', ['x', '1']),
+    'headers',
+  ],
+  [
+    'expressions: the longer service',
+    [rule('short', [shortService]), rule('long', [longService])],
+    call('/a.B/Get'),
+    'long',
+  ],
+  [
+    'expressions: then the longer method',
+    [rule('service', [longService]), rule('both', [longBoth])],
+    call('/a.B/Get'),
+    'both',
+  ],
+  [
+    'expressions: a service over a method alone, whatever headers that has',
+    [rule('method', [andHeader(anyGet)]), rule('service', [shortService])],
+    call('/a.B/Get', ['x', '1']),
+    'service',
+  ],
+  [
+    'expressions: of equals the one with more headers',
+    [rule('none', [longService]), rule('headers', [andHeader(longService)])],
+    call('/a.B/Get', ['x', '1']),
+    'headers',
+  ],
+  ['first of equals', [rule('one', [exactly]), rule('two', [exactly])], call('/a.B/Get'), 'one'],
+]
+
+for (const [what, rules, request, expected] of grpcPrecedence) {
+  test(`routes gRPC: ${what}`, () => {
+    assert.equal(compile(rules).match(head(request), 80)?.rule.name, expected)
+  })
+}
+
 test('a rule of a port holds for that port only', () => {
   const table = compile([rule('any', [prefix('/')]), rule('admin', [exact('/x')], { port: 9090 })])
   assert.equal(table.match(head({ target: '/x' }), 9090)?.rule.name, 'admin')

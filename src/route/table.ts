@@ -7,7 +7,7 @@ import { pathOf } from './path.ts'
 /** One match of one rule. */
 export interface CompiledMatch {
   readonly rule: Rule
-  /** Route and rule, for people: `HTTPRoute ns/name rule`, or `default`. */
+  /** Route and rule, for people: `HTTPRoute ns/name rule`, `GRPCRoute ns/name rule` or `default`. */
   readonly name: string
   readonly ref: PolicyRef | undefined
   readonly match: RequestMatch
@@ -28,7 +28,9 @@ export interface RouteTable {
  * Compiles the rules of a Service in Gateway API's order of precedence (HTTPRouteMatch). Consumer routes of the caller's
  * namespace stand in place of the producer's (GEP-1294, "Multiple routes for a Service"). Then Exact path, longest PathPrefix, regular expression, then a
  * method, the number of headers, the number of query parameters, then the order in which they were given.
- * A regular expression ranks above the catch-all prefix `/`: below it it could never be reached.
+ * A regular expression ranks above the catch-all prefix `/`: below it it could never be reached. Of a GRPCRoute's regular
+ * expressions the one with more characters of the service comes first, then of the method (GRPCRouteRule); its other matches
+ * are in that order by their paths.
  * Throws an Error that names rule and part if anything cannot be compiled.
  */
 export function compileRoutes(service: ServiceMessage, consumerNamespace: string): RouteTable {
@@ -169,6 +171,8 @@ function bySpecificity(a: Entry, b: Entry): number {
   const left = a.compiled.match
   const right = b.compiled.match
   return (
+    (right.grpc?.serviceCharacters ?? 0) - (left.grpc?.serviceCharacters ?? 0) ||
+    (right.grpc?.methodCharacters ?? 0) - (left.grpc?.methodCharacters ?? 0) ||
     Number(right.method !== '') - Number(left.method !== '') ||
     right.headers.length - left.headers.length ||
     right.query.length - left.query.length ||

@@ -169,7 +169,7 @@ export function policyProblems(tree: Tree): Problems {
   for (const [path, text] of tree.files) {
     if (!/^src\/api\/schema\/(?!document)[\w-]+\.json$/.test(path)) continue
     const { title: kind = path, properties: parts = {} } = JSON.parse(text) as Schema
-    const isOurs = parts['apiVersion']?.const?.startsWith('outrigger.dev/') === true || kind === 'HTTPRoute'
+    const isOurs = parts['apiVersion']?.const?.startsWith('outrigger.dev/') === true || kind.endsWith('Route')
     if (!isOurs) continue
     const about = lines.filter((line) => line.includes(`\`${kind}\``))
     if (about.length === 0) problems.push(`${file}: say what the kind ${kind} is for`)

@@ -7,6 +7,7 @@ import { type Kind, type KindTraits, kinds } from '../../../src/api/policy/kinds
 import { isServiceRef } from '../../../src/api/policy/route-filter.ts'
 import { marks } from '../../../src/base/kubernetes-names.ts'
 import type { ApiObject, ObjectMeta } from '../../kubernetes/cluster.ts'
+import { isRouteKind } from '../../model/route.ts'
 
 /** What an object of the cluster says: a document, or why it is none. */
 export interface ObjectReading {
@@ -72,7 +73,7 @@ function writtenStatus(kind: Kind, { metadata, status, spec }: ApiObject): Writt
 
 /** Kinds whose status the control plane writes: routes and our own. */
 export function hasConditions(kind: Kind): boolean {
-  return kind === 'HTTPRoute' || kinds[kind].apiVersion.startsWith('outrigger.dev/')
+  return isRouteKind(kind) || kinds[kind].apiVersion.startsWith('outrigger.dev/')
 }
 
 /** An object has no lines: its fields are named by their path. */
@@ -108,6 +109,7 @@ function project(kind: Kind, object: ApiObject): Readonly<Record<string, unknown
         endpoints: endpoints(object),
       }
     case 'HTTPRoute':
+    case 'GRPCRoute':
       return { ...rest, metadata: slim, spec: routeSpec(object['spec']) }
     default:
       return { ...rest, metadata: slim }

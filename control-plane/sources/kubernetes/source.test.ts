@@ -229,6 +229,7 @@ it('lives without CRDs, sees them come, and believes that they are gone when it 
   await using api = await FakeApi.start()
   const ours = [
     'HTTPRoute',
+    'GRPCRoute',
     'BackendPolicy',
     'FaultInjection',
     'PeerAuthentication',
@@ -241,7 +242,7 @@ it('lives without CRDs, sees them come, and believes that they are gone when it 
   await using source = open(api, log)
   await source.start()
   assert.deepEqual(names(source), ['Service a'])
-  assert.match(log.lines[0]!, /does not know HTTPRoute, BackendPolicy.*not installed/)
+  assert.match(log.lines[0]!, /does not know HTTPRoute, GRPCRoute, BackendPolicy.*not installed/)
   assert.deepEqual(
     [...source.watches()].filter(({ state }) => state === 'absent').map(({ kind }) => kind),
     ours,
@@ -289,27 +290,29 @@ it('what only a status changes is no change', async () => {
   })
 })
 
-it('of a route for Gateways alone only the parents are read, of one with a Service all', async () => {
-  const route = (name: string, parents: object[]) => ({
-    apiVersion: 'gateway.networking.k8s.io/v1',
-    kind: 'HTTPRoute',
-    metadata: { name, namespace: 'shop' },
-    spec: {
-      parentRefs: parents,
-      rules: [{ filters: [{ type: 'OfNextYear', ofNextYear: {} }], sessionPersistence: { type: 'Cookie' } }],
-    },
+for (const kind of ['HTTPRoute', 'GRPCRoute']) {
+  it(`of a ${kind} for Gateways alone only the parents are read, of one with a Service all`, async () => {
+    const route = (name: string, parents: object[]) => ({
+      apiVersion: 'gateway.networking.k8s.io/v1',
+      kind,
+      metadata: { name, namespace: 'shop' },
+      spec: {
+        parentRefs: parents,
+        rules: [{ filters: [{ type: 'OfNextYear', ofNextYear: {} }], sessionPersistence: { type: 'Cookie' } }],
+      },
+    })
+    const gateway = { group: 'gateway.networking.k8s.io', kind: 'Gateway', name: 'edge' }
+    await using api = await FakeApi.start()
+    api.put(route('edge', [gateway]))
+    api.put(route('both', [gateway, { group: '', kind: 'Service', name: 'orders' }]))
+    await using source = open(api)
+    await source.start()
+    assert.deepEqual(names(source), [`${kind} edge`])
+    const told = source.current.problems.map(({ problem: { file, path, code } }) => `${file} ${path} ${code}`)
+    assert.ok(told.includes(`cluster:${kind}/shop/both spec.rules[0].filters[0].type wrong-value`), told.join('\n'))
+    assert.ok(
+      told.every((line) => line.startsWith(`cluster:${kind}/shop/both `)),
+      told.join('\n'),
+    )
   })
-  const gateway = { group: 'gateway.networking.k8s.io', kind: 'Gateway', name: 'edge' }
-  await using api = await FakeApi.start()
-  api.put(route('edge', [gateway]))
-  api.put(route('both', [gateway, { group: '', kind: 'Service', name: 'orders' }]))
-  await using source = open(api)
-  await source.start()
-  assert.deepEqual(names(source), ['HTTPRoute edge'])
-  const told = source.current.problems.map(({ problem: { file, path, code } }) => `${file} ${path} ${code}`)
-  assert.ok(told.includes('cluster:HTTPRoute/shop/both spec.rules[0].filters[0].type wrong-value'), told.join('\n'))
-  assert.ok(
-    told.every((line) => line.startsWith('cluster:HTTPRoute/shop/both ')),
-    told.join('\n'),
-  )
-})
+}

@@ -9,7 +9,7 @@ const policy =
   'apiVersion: outrigger.dev/v1alpha1\nkind: BackendPolicy\nmetadata: {name: web}\nspec:\n' +
   '  targetRefs: [{kind: Service, name: web}]\n'
 const allKinds =
-  'one of HTTPRoute, BackendPolicy, FaultInjection, PeerAuthentication, AuthorizationPolicy, TelemetryPolicy, ' +
+  'one of HTTPRoute, GRPCRoute, BackendPolicy, FaultInjection, PeerAuthentication, AuthorizationPolicy, TelemetryPolicy, ' +
   'Service, EndpointSlice, Pod, Namespace, ServiceAccount'
 const notMap = 'error: the document is not a map; expected apiVersion, kind, metadata, spec'
 

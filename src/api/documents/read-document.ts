@@ -36,6 +36,7 @@ const foreignKinds: Readonly<Record<string, Kind>> = {
   MeshCircuitBreaker: 'BackendPolicy',
   MeshRetry: 'BackendPolicy',
   MeshHTTPRoute: 'HTTPRoute',
+  MeshGRPCRoute: 'GRPCRoute',
   MeshTrafficPermission: 'AuthorizationPolicy',
   Endpoints: 'EndpointSlice',
 }

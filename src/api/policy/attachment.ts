@@ -8,7 +8,11 @@ import { objectName, stringMap } from './fields.ts'
 export const targetRefsMax = 16
 
 /** Group of each kind that can be a target. */
-export const targetGroups = { Service: '', HTTPRoute: 'gateway.networking.k8s.io' } as const
+export const targetGroups = {
+  Service: '',
+  HTTPRoute: 'gateway.networking.k8s.io',
+  GRPCRoute: 'gateway.networking.k8s.io',
+} as const
 
 /** A kind that a policy can target. */
 export type TargetKind = keyof typeof targetGroups
@@ -21,9 +25,9 @@ export function policyMode() {
     .describe('Enforce: in force. Shadow: evaluated, counted and traced, changes nothing.')
 }
 
-/** References to targets in the policy's own namespace. `sectionName` is a rule of an HTTPRoute or a port of a Service. */
+/** References to targets in the policy's own namespace. `sectionName` is a rule of a route. */
 export function targetRefs<K extends TargetKind>(...kinds: [K, ...K[]]) {
-  const routes = kinds.some((kind) => kind === 'HTTPRoute')
+  const routes = kinds.some((kind) => kind !== 'Service')
   const ref = z
     .strictObject({
       group: z
@@ -38,7 +42,7 @@ export function targetRefs<K extends TargetKind>(...kinds: [K, ...K[]]) {
         .min(1)
         .max(253)
         .optional()
-        .describe(routes ? 'rules[].name of an HTTPRoute. Default: all rules.' : 'Not used for Service.'),
+        .describe(routes ? 'rules[].name of the route. Default: all rules.' : 'Not used for Service.'),
     })
     .check(
       crossField<{ group?: string | undefined; kind: K; sectionName?: string | undefined }>(
@@ -49,7 +53,7 @@ export function targetRefs<K extends TargetKind>(...kinds: [K, ...K[]]) {
             report(`${value.kind} is in group "${group}", not "${value.group}"`, ['group'])
           }
           if (value.sectionName !== undefined && value.kind === 'Service') {
-            report('sectionName is for HTTPRoute targets; a Service is targeted whole', ['sectionName'])
+            report('sectionName is for targets that are routes; a Service is targeted whole', ['sectionName'])
           }
         },
       ),
@@ -60,18 +64,18 @@ export function targetRefs<K extends TargetKind>(...kinds: [K, ...K[]]) {
     .max(targetRefsMax)
 }
 
+const groupInCel = `(self.kind == 'Service' ? '' : '${targetGroups.HTTPRoute}')`
+
 const targetRules: readonly CelRule[] = [
   {
-    rule: `!has(self.group) || self.group == (self.kind == 'HTTPRoute' ? '${targetGroups.HTTPRoute}' : '')`,
+    rule: `!has(self.group) || self.group == ${groupInCel}`,
     message: 'the kind is not in this group',
-    messageExpression:
-      `self.kind + ' is in group "' + (self.kind == 'HTTPRoute' ? '${targetGroups.HTTPRoute}' : '') + ` +
-      `'", not "' + self.group + '"'`,
+    messageExpression: `self.kind + ' is in group "' + ${groupInCel} + '", not "' + self.group + '"'`,
     fieldPath: '.group',
   },
   {
     rule: "!has(self.sectionName) || self.kind != 'Service'",
-    message: 'sectionName is for HTTPRoute targets; a Service is targeted whole',
+    message: 'sectionName is for targets that are routes; a Service is targeted whole',
     fieldPath: '.sectionName',
   },
 ]

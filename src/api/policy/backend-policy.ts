@@ -5,6 +5,7 @@ import { countSet, crossField } from './cross-field.ts'
 import { strictDocument } from './document.ts'
 import { durationMs } from './duration.ts'
 import { duration, headerName, ofDurations, positiveDuration, token } from './fields.ts'
+import { timeouts } from './timeouts.ts'
 
 const count = () => z.int().min(1).max(4_294_967_295)
 
@@ -178,7 +179,9 @@ const retryFields = z.strictObject({
     .meta({ default: ['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'] }),
   perTryTimeout: duration()
     .optional()
-    .describe('Time of one try. 0s: none. Default: timeouts.backendRequest of the route.'),
+    .describe(
+      'Time of one try. 0s: none. An HTTPRoute timeouts.backendRequest comes first. Default: timeouts.backendRequest.',
+    ),
   backoff: backoff.optional().describe('Wait between tries.'),
   maxBodyBytes: z
     .int()
@@ -265,6 +268,9 @@ const spec = z
       .optional()
       .describe('Breakers, one for each scope. Default: none.'),
     outlierDetection: outlierDetection.optional().describe('Ejects endpoints that fail in a row. Default: off.'),
+    timeouts: timeouts({ request: 'none', backendRequest: 'none' })
+      .optional()
+      .describe('Time limits of every request to the Service; what an HTTPRoute sets in its timeouts comes first.'),
     retry: retry.optional().describe('Retries of every route of the Service; an HTTPRoute retry overrides its fields.'),
     hedging: hedging.optional().describe('A slow try gets company at another endpoint. Default: off.'),
     retryConstraint: retryConstraint

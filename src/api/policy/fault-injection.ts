@@ -82,7 +82,7 @@ const spec = admitted(
   z
     .strictObject({
       mode: policyMode(),
-      targetRefs: targetRefs('Service', 'HTTPRoute')
+      targetRefs: targetRefs('Service', 'HTTPRoute', 'GRPCRoute')
         .optional()
         .describe('Outbound: callers of these Services or routes (sectionName: one rule) see the fault.'),
       selector: selector().optional().describe('Inbound: the selected workloads answer with the fault.'),

@@ -72,9 +72,9 @@ function durationMessage(text: string): string {
 }
 
 /** Why the pattern is refused, or undefined when the linear engine takes it. */
-export function regexFault(pattern: string): string | undefined {
-  if (pattern.length > regexCharactersMax) {
-    return `regular expression of ${pattern.length} characters; at most ${regexCharactersMax} are accepted`
+export function regexFault(pattern: string, charactersMax = regexCharactersMax): string | undefined {
+  if (pattern.length > charactersMax) {
+    return `regular expression of ${pattern.length} characters; at most ${charactersMax} are accepted`
   }
   try {
     const size = RE2JS.compile(pattern).programSize()

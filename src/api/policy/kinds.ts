@@ -4,6 +4,7 @@ import { authorizationPolicy } from './authorization-policy.ts'
 import { backendPolicy } from './backend-policy.ts'
 import { endpointSlice } from './endpoint-slice.ts'
 import { faultInjection } from './fault-injection.ts'
+import { grpcRoute } from './grpc-route.ts'
 import { httpRoute } from './http-route.ts'
 import { namespace } from './namespace.ts'
 import { peerAuthentication } from './peer-authentication.ts'
@@ -38,6 +39,14 @@ export const kinds = {
     scope: 'Namespaced',
     unknownFields: 'strict',
     schema: httpRoute,
+  },
+  GRPCRoute: {
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    plural: 'grpcroutes',
+    shortNames: [],
+    scope: 'Namespaced',
+    unknownFields: 'strict',
+    schema: grpcRoute,
   },
   BackendPolicy: { ...ours, plural: 'backendpolicies', shortNames: ['bep'], schema: backendPolicy },
   FaultInjection: { ...ours, plural: 'faultinjections', shortNames: ['fi'], schema: faultInjection },

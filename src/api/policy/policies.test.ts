@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { brokenPolicies, goodPolicies } from '../../../test/support/policies.ts'
+import { brokenPolicies } from '../../../test/support/broken-policies.ts'
+import { goodPolicies } from '../../../test/support/policies.ts'
 import { loadDocuments } from '../documents/load-documents.ts'
 import { backendPolicy } from './backend-policy.ts'
 

@@ -1,4 +1,4 @@
-// HTTPRoute filters: a `type` and the sibling field of that type, as Gateway API has them.
+// Filters of HTTPRoute and GRPCRoute: a `type` and the sibling field of that type, as Gateway API has them.
 import { z } from 'zod'
 import { countSet, crossField, type Report } from './cross-field.ts'
 import { headerName, headerValue, namespaceName, objectName, port, preciseHostname } from './fields.ts'
@@ -184,6 +184,38 @@ export const routeFilter = z
   .strictObject(filterShape)
   .check(
     crossField<FilterFields>(['type', ...Object.values(siblings)], (value, report) => sibling(value, siblings, report)),
+  )
+
+/** Of a GRPCRoute: what acts on gRPC requests alone, or on any. */
+const grpcSiblings = {
+  RequestHeaderModifier: siblings.RequestHeaderModifier,
+  ResponseHeaderModifier: siblings.ResponseHeaderModifier,
+  RequestMirror: siblings.RequestMirror,
+  ExtensionRef: siblings.ExtensionRef,
+} as const
+
+const grpcTypes = Object.keys(grpcSiblings) as [keyof typeof grpcSiblings, ...(keyof typeof grpcSiblings)[]]
+
+const {
+  requestHeaderModifier,
+  responseHeaderModifier,
+  requestMirror: mirrorField,
+  extensionRef: extensionField,
+} = filterShape
+
+/** One filter of a rule or of a backend of a GRPCRoute; it says the same as in an HTTPRoute. */
+export const grpcRouteFilter = z
+  .strictObject({
+    type: z.enum(grpcTypes).describe('Which filter; the field of the same name holds its settings.'),
+    requestHeaderModifier,
+    responseHeaderModifier,
+    requestMirror: mirrorField,
+    extensionRef: extensionField,
+  })
+  .check(
+    crossField<FilterFields>(['type', ...Object.values(grpcSiblings)], (value, report) =>
+      sibling(value, grpcSiblings, report),
+    ),
   )
 
 type FilterFields = { type: RouteFilterType } & Partial<Record<(typeof siblings)[RouteFilterType], unknown>>

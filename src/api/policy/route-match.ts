@@ -1,7 +1,7 @@
-// What a request must look like: HTTPRoute's match, also used by FaultInjection.
+// What a request must look like: HTTPRoute's match, also used by FaultInjection; its headers by GRPCRoute, too.
 import { z } from 'zod'
 import { admitted, type CelRule } from './admission.ts'
-import { crossField } from './cross-field.ts'
+import { crossField, type Report } from './cross-field.ts'
 import { headerName, regexCharactersMax, regexFault } from './fields.ts'
 
 /** Methods that Gateway API lets a route match. */
@@ -91,6 +91,22 @@ function keyMatch<N extends z.ZodType<string>>(name: N, what: string) {
   return admitted(schema, ...regexRules)
 }
 
+/** Header matches, all of which must hold. */
+export const headerMatches = z
+  .array(keyMatch(headerName(), 'header'))
+  .max(16)
+  .optional()
+  .describe('Request headers, all of which must match; names without case.')
+
+/** Tells of headers that a match names twice. */
+export function checkHeadersOnce(headers: readonly { name: string }[] | undefined, report: Report): void {
+  repeated(
+    headers ?? [],
+    (name) => name.toLowerCase(),
+    (name, at) => report(`header "${name}" is matched twice; the second would never be read`, ['headers', at, 'name']),
+  )
+}
+
 /** All of the given parts must hold. */
 export const routeMatch = admitted(
   z
@@ -99,11 +115,7 @@ export const routeMatch = admitted(
         .optional()
         .describe('Path. Default: PathPrefix /.')
         .meta({ default: { type: 'PathPrefix', value: '/' } }),
-      headers: z
-        .array(keyMatch(headerName(), 'header'))
-        .max(16)
-        .optional()
-        .describe('Request headers, all of which must match; names without case.'),
+      headers: headerMatches,
       queryParams: z
         .array(keyMatch(z.string().min(1).max(256), 'query parameter'))
         .max(16)
@@ -115,12 +127,7 @@ export const routeMatch = admitted(
       crossField<{ headers?: { name: string }[] | undefined; queryParams?: { name: string }[] | undefined }>(
         ['headers', 'queryParams'],
         ({ headers, queryParams }, report) => {
-          repeated(
-            headers ?? [],
-            (name) => name.toLowerCase(),
-            (name, at) =>
-              report(`header "${name}" is matched twice; the second would never be read`, ['headers', at, 'name']),
-          )
+          checkHeadersOnce(headers, report)
           repeated(queryParams ?? [], String, (name, at) =>
             report(`query parameter "${name}" is matched twice; the second would never be read`, [
               'queryParams',

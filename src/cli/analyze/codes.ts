@@ -55,6 +55,8 @@ export const codes = {
   'not-http': code(2014, 'warning', 'a route for a port that does not speak HTTP'),
   'no-service-parent': code(2015, 'warning', 'a route without a Service as parent'),
   'unsupported-filter': code(2016, 'error', 'a filter that the mesh does not know, or that cannot stand there'),
+  'not-grpc': code(2017, 'warning', 'a GRPCRoute for a port that does not speak HTTP/2'),
+  displaced: code(2018, 'error', 'a route whose port a route of another kind has'),
   'not-injected': code(3001, 'warning', 'a Pod that should have a sidecar and has none'),
   'invalid-label': code(3002, 'error', 'a value of the label outrigger.dev/inject that is not known'),
   'unknown-annotation': code(3003, 'warning', 'an annotation of the mesh that nobody reads'),

@@ -137,8 +137,11 @@ function gatewayApi(crds: ReadonlyMap<string, Crd>): Finding {
   const crd = crds.get('httproutes.gateway.networking.k8s.io')
   const remedy =
     'install the CRDs of Gateway API v1.6.3, experimental channel for retry: the mesh runs without, and has no routes'
-  if (crd === undefined) return warning('Gateway API is not installed: there are no HTTPRoutes', remedy)
+  const grpc = crds.get('grpcroutes.gateway.networking.k8s.io')
+  if (crd === undefined) return warning('Gateway API is not installed: there are no routes', remedy)
   if (!serves(crd, 'v1')) return failed('HTTPRoute is not served as gateway.networking.k8s.io/v1', remedy)
+  if (grpc === undefined) return warning('Gateway API is installed without GRPCRoute', remedy)
+  if (!serves(grpc, 'v1')) return failed('GRPCRoute is not served as gateway.networking.k8s.io/v1', remedy)
   const annotations = crd.metadata?.annotations ?? {}
   const bundle = annotations['gateway.networking.k8s.io/bundle-version'] ?? 'of unknown version'
   const channel = annotations['gateway.networking.k8s.io/channel'] ?? 'unknown'

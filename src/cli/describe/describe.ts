@@ -1,9 +1,11 @@
 /** What holds for a Pod or a Service, worked out by the control plane's own model. */
 import { toJson } from '@bufbuild/protobuf'
+import { attach, isServiceParent } from '../../../control-plane/model/attachment.ts'
 import { objectKey } from '../../../control-plane/model/document-key.ts'
 import type { MeshModel } from '../../../control-plane/model/mesh-model.ts'
 import { isMeshed, spiffeId } from '../../../control-plane/model/meshed.ts'
 import { declaredProtocol } from '../../../control-plane/model/protocol.ts'
+import { allRoutes, type Route } from '../../../control-plane/model/route.ts'
 import { meshPorts } from '../../../control-plane/model/service-ports.ts'
 import { authorizationsOf, inboundFaultsOf, mtlsOf, telemetryOf } from '../../../control-plane/model/workload-policy.ts'
 import { serviceResource, serviceVips } from '../../../control-plane/snapshot/service.ts'
@@ -46,7 +48,7 @@ export function describeService(
   )
   const faults = model.faults.get(key) ?? []
   const policy = model.backendPolicies.inForce.get(key)
-  const routes = (model.routes.get(key) ?? []).map(({ route }) => route)
+  const routes = allRoutes(model.index).filter((route) => isFor(service, route, model))
   const guards = pods.flatMap((pod) => authorizationsOf(model.index, model.guards, pod))
   return {
     of: `Service ${key}`,
@@ -73,6 +75,14 @@ export function describeService(
       ...inboundOf(pods, model),
     ],
   }
+}
+
+/** Whether the Service is among the parents, be it that a route of another kind has the port. */
+function isFor(service: DocumentOf<'Service'>, route: Route, { index }: MeshModel): boolean {
+  return route.value.spec.parentRefs.some((ref) => {
+    const attachment = isServiceParent(ref) ? attach(index, route, ref) : undefined
+    return attachment?.is === 'attached' && attachment.service === service
+  })
 }
 
 /** What the workloads behind a Service let in; those that say the same stand together. */
@@ -173,7 +183,16 @@ function ruleLines(rules: readonly Rule[]): string[] {
     const limit = limits(rule)
     return `${at + 1}. ${matchText({ matches: [match] })} -> ${backendText(rule)}${limit === '-' ? '' : `; ${limit}`}  [${by}]`
   })
-  return ordered.some(({ match }) => takesEverything(match)) ? lines : [...lines, 'anything else: 404']
+  const rest = restLine(ordered.map(({ match }) => match))
+  return rest === undefined ? lines : [...lines, rest]
+}
+
+/** What becomes of requests that nothing takes; undefined when there are none. */
+function restLine(matches: readonly Match[]): string | undefined {
+  const takesAll = matches.some(takesEverything)
+  const isGrpc = matches.some(({ grpc }) => grpc !== undefined)
+  if (isGrpc) return takesAll ? 'what is not gRPC: 404' : 'anything else: UNIMPLEMENTED; what is not gRPC: 404'
+  return takesAll ? undefined : 'anything else: 404'
 }
 
 function takesEverything({ pathType, path = '', method = '', headers = [], query = [] }: Match): boolean {

@@ -67,8 +67,11 @@ const words: Readonly<Record<string, string>> = {
 /** What a BackendPolicy sets, a line each; what it does not set has its default. */
 export function backendPolicyLines(policy: DocumentOf<'BackendPolicy'> | undefined): string[] {
   if (policy === undefined)
-    return ['no BackendPolicy: least-request balancing, no breaker, no ejection, retries only where a route asks']
-  const { loadBalancer, connectionPool, circuitBreaker, outlierDetection, retry, retryConstraint } = policy.value.spec
+    return [
+      'no BackendPolicy: least-request balancing, no breaker, no ejection, timeouts and retries only where a route asks',
+    ]
+  const { loadBalancer, connectionPool, circuitBreaker, outlierDetection, timeouts, retry, retryConstraint } =
+    policy.value.spec
   const lines = [`by ${named(policy)}`]
   lines.push(`balancing   ${loadBalancer?.algorithm ?? 'LeastRequest'}${hashText(loadBalancer?.hash)}`)
   if (connectionPool !== undefined) lines.push(`pool        ${pairs(connectionPool)}`)
@@ -80,6 +83,7 @@ export function backendPolicyLines(policy: DocumentOf<'BackendPolicy'> | undefin
     lines.push(
       `ejection    after ${outlierDetection.consecutive5xxErrors} failures in a row, for ${outlierDetection.baseEjectionTime}, at most ${outlierDetection.maxEjectionPercent} % of the endpoints`,
     )
+  if (timeouts !== undefined) lines.push(`times       ${pairs(timeouts)}`)
   if (retry !== undefined) lines.push(`retry       ${pairs(retry)}`)
   if (retryConstraint !== undefined) lines.push(`budget      ${pairs(retryConstraint)}`)
   return lines

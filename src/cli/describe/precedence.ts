@@ -8,8 +8,8 @@ export interface OrderedMatch {
 
 /**
  * The matches of rules that hold for the same callers and port, in Gateway API's order of precedence (HTTPRouteMatch): exact
- * path, longest prefix, regular expression, everything; then a method, more headers, more query parameters, then the order
- * in which they stand. The sidecar finds the same by an index (src/route/table.ts); a test holds one against the other.
+ * path, longest prefix, regular expression, everything; then, of GRPCRoutes, more characters of the service, of the method; then
+ * a method, more headers, more query parameters, then the order in which they stand. The sidecar finds the same by an index (src/route/table.ts); a test holds one against the other.
  */
 export function inPrecedence(rules: readonly Rule[]): OrderedMatch[] {
   const all = rules.flatMap((rule) => (rule.matches ?? []).map((match) => ({ rule, match })))
@@ -21,8 +21,10 @@ export function inPrecedence(rules: readonly Rule[]): OrderedMatch[] {
   })
 }
 
-function rank({ pathType, path = '', method = '', headers = [], query = [] }: Match): number[] {
-  return [...pathRank(pathType, path), method === '' ? 0 : 1, headers.length, query.length]
+function rank({ pathType, path = '', method = '', headers = [], query = [], grpc = {} }: Match): number[] {
+  const { serviceCharacters = 0, methodCharacters = 0 } = grpc
+  const own = [method === '' ? 0 : 1, headers.length, query.length]
+  return [...pathRank(pathType, path), serviceCharacters, methodCharacters, ...own]
 }
 
 function pathRank(type: string | undefined, path: string): [kind: number, length: number] {
