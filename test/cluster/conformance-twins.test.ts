@@ -4,8 +4,9 @@ import { after, afterEach, before, describe, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { marks } from '../../src/base/kubernetes-names.ts'
 import { type Answer, type Call, callFrom, echoDocuments } from '../conformance/echo.ts'
-import { tests } from '../conformance/suite.ts'
-import { type Caller, type Twin, type TwinCall, twins } from '../conformance/twins.ts'
+import { gatewayTests, tests } from '../conformance/suite.ts'
+import type { Caller, Twin, TwinCall } from '../conformance/twin.ts'
+import { twins } from '../conformance/twins.ts'
 import { type Cluster, openCluster } from './cluster.ts'
 import { installMesh } from './mesh.ts'
 import type { Namespace } from './namespace.ts'
@@ -48,7 +49,7 @@ describe('sharper than the conformance suite', () => {
   }
 
   test('every test of the suite has a twin, and every twin a call that tells', () => {
-    assert.deepEqual(twins.map((twin) => twin.of).sort(), Object.keys(tests).sort())
+    assert.deepEqual(twins.map((twin) => twin.of).sort(), [...Object.keys(tests), ...gatewayTests].sort())
     for (const { of, calls } of twins)
       assert.ok(
         calls.some((call) => call.tells === true),
@@ -83,9 +84,9 @@ describe('sharper than the conformance suite', () => {
   /** Applies the routes in both places, and waits until every sidecar that uses them has them. */
   async function routes(twin: Twin): Promise<AsyncDisposable> {
     const documents = [meshed, plain].flatMap((here) =>
-      twin.routes.map(({ in: where = 'producer', spec }, at) => ({
+      twin.routes.map(({ in: where = 'producer', kind = 'HTTPRoute', spec }, at) => ({
         apiVersion: 'gateway.networking.k8s.io/v1',
-        kind: 'HTTPRoute',
+        kind,
         metadata: { name: `${twin.of.toLowerCase()}-${at}`, namespace: here[where].name },
         spec: JSON.parse(JSON.stringify(spec).replaceAll('{NS}', here.producer.name)) as object,
       })),
@@ -94,7 +95,7 @@ describe('sharper than the conformance suite', () => {
     await Promise.all(placed.map(({ document, here }) => here.apply(document)))
     const isPlain = ({ name }: Namespace) => Object.values(plain).some((one) => one.name === name)
     for (const { document, here } of placed) {
-      await inForce(here, document.metadata.name, isPlain(here) ? accepted : [...accepted, 'Programmed'])
+      await inForce(here, document.kind, document.metadata.name, isPlain(here) ? accepted : [...accepted, 'Programmed'])
     }
     return {
       [Symbol.asyncDispose]: async () => {
@@ -136,17 +137,17 @@ interface Condition {
 const accepted = ['Accepted', 'ResolvedRefs']
 
 /** Until the conditions hold, of this very generation. */
-async function inForce(namespace: Namespace, name: string, wanted: readonly string[]): Promise<void> {
+async function inForce(namespace: Namespace, kind: string, name: string, wanted: readonly string[]): Promise<void> {
   const deadline = performance.now() + 20_000
   for (;;) {
-    const { metadata, status } = await namespace.get('httproute', name)
+    const { metadata, status } = await namespace.get(kind.toLowerCase(), name)
     const parents = (status?.parents ?? []) as { conditions: Condition[] }[]
     const missing = wanted.filter(
       (type) => !parents.some(({ conditions }) => conditions.some((one) => holds(one, type, metadata.generation))),
     )
     if (missing.length === 0) return
     if (performance.now() > deadline) {
-      throw new Error(`HTTPRoute ${namespace.name}/${name} is not ${missing.join(', ')}: ${JSON.stringify(parents)}`)
+      throw new Error(`${kind} ${namespace.name}/${name} is not ${missing.join(', ')}: ${JSON.stringify(parents)}`)
     }
     await setTimeout(50)
   }

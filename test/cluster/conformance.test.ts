@@ -1,4 +1,4 @@
-/** Gateway API's conformance suite, profile MESH-HTTP, on the real node: with the mesh, without it, and sharper. */
+/** Gateway API's conformance suite, profiles MESH-HTTP and MESH-GRPC, on the real node: with the mesh, without it, and sharper. */
 import assert from 'node:assert/strict'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -13,8 +13,7 @@ import {
   lasting,
   named,
   namespaces,
-  notYet,
-  profile,
+  profiles,
   runSuite,
   tellFailures,
   tests,
@@ -47,28 +46,40 @@ describe('conformance', () => {
     if (work !== undefined) rmSync(work, { recursive: true })
   })
 
-  test(`${profile} of Gateway API ${version}: core and every extended feature, none skipped`, limit, async () => {
-    const report = path.join(work, 'report.yaml')
-    const run = await runSuite(cluster, ourVersion, { namespaceLabels: { [marks.inject]: 'enabled' }, report })
-    const meshTests = [...run.outcomes].filter(([name]) => name.startsWith('Mesh'))
-    assert.deepEqual(meshTests.map(([name]) => name).sort(), [...allTests, ...notYet].sort(), 'tests of the suite')
-    assert.deepEqual(named(run.outcomes, 'FAIL'), [], tellFailures(run))
-    assert.deepEqual(named(run.outcomes, 'PASS'), allTests)
+  test(
+    `${profiles.join(', ')} of Gateway API ${version}: core and every extended feature, none skipped`,
+    limit,
+    async () => {
+      const report = path.join(work, 'report.yaml')
+      const run = await runSuite(cluster, ourVersion, { namespaceLabels: { [marks.inject]: 'enabled' }, report })
+      const meshTests = [...run.outcomes].filter(([name]) => name.startsWith('Mesh'))
+      assert.deepEqual(meshTests.map(([name]) => name).sort(), allTests, 'tests of the suite')
+      assert.deepEqual(named(run.outcomes, 'FAIL'), [], tellFailures(run))
+      assert.deepEqual(named(run.outcomes, 'PASS'), allTests)
 
-    const text = readFileSync(report, 'utf8')
-    const said = lasting(text) as Report
-    assert.deepEqual([said.gatewayAPIVersion, said.gatewayAPIChannel], [version, 'experimental'])
-    const [only, ...others] = said.profiles
-    assert.deepEqual([only?.name, others], [profile, []])
-    assert.equal(only?.core.result, 'success')
-    assert.equal(only?.extended.result, 'success')
-    assert.deepEqual([...(only?.extended.supportedFeatures ?? [])].sort(), extendedFeatures)
-    assert.equal(only?.extended.unsupportedFeatures, undefined, 'the profile has no extended feature that is not named')
-    if (process.env['UPDATE_GOLDEN'] === '1') writeFileSync(reportFile, text)
-    assert.ok(existsSync(reportFile), `${reportFile} is missing: run with UPDATE_GOLDEN=1`)
-    assert.deepEqual(said, lasting(readFileSync(reportFile, 'utf8')), 'the report that is kept')
-    await suiteGone(cluster)
-  })
+      const text = readFileSync(report, 'utf8')
+      const said = lasting(text) as Report
+      assert.deepEqual([said.gatewayAPIVersion, said.gatewayAPIChannel], [version, 'experimental'])
+      assert.deepEqual(
+        said.profiles.map(({ name }) => name),
+        profiles,
+      )
+      for (const { name, core } of said.profiles) assert.equal(core.result, 'success', name)
+      const [grpc, http] = said.profiles
+      assert.equal(grpc?.extended, undefined, 'the suite has extended tests of MESH-GRPC now: look at their features')
+      assert.equal(http?.extended?.result, 'success')
+      assert.deepEqual([...(http?.extended?.supportedFeatures ?? [])].sort(), extendedFeatures)
+      assert.equal(
+        http?.extended?.unsupportedFeatures,
+        undefined,
+        'the profile has no extended feature that is not named',
+      )
+      if (process.env['UPDATE_GOLDEN'] === '1') writeFileSync(reportFile, text)
+      assert.ok(existsSync(reportFile), `${reportFile} is missing: run with UPDATE_GOLDEN=1`)
+      assert.deepEqual(said, lasting(readFileSync(reportFile, 'utf8')), 'the report that is kept')
+      await suiteGone(cluster)
+    },
+  )
 
   test('without a mesh the tests that tell fail, so that the run above says something', limit, async (context) => {
     const run = await runSuite(cluster, ourVersion, { consistencySeconds: 4 })
@@ -85,9 +96,10 @@ describe('conformance', () => {
     await suiteGone(cluster)
   })
 
-  test('every HTTPRoute that Gateway API publishes loads', () => {
+  test('every HTTPRoute and GRPCRoute that Gateway API publishes loads', () => {
     const routes = publishedRoutes()
-    assert.ok(routes.length > 100, `${routes.length} routes`)
+    const counts = ['HTTPRoute', 'GRPCRoute'].map((kind) => routes.filter(({ route }) => route.kind === kind).length)
+    assert.ok(counts[0]! > 100 && counts[1]! > 5, `${counts.join(', ')} routes`)
     for (const { file, route } of routes) {
       const { problems } = loadDocuments([{ path: file, text: JSON.stringify(route) }])
       assert.deepEqual(
@@ -105,7 +117,8 @@ interface Report {
   readonly profiles: readonly {
     readonly name: string
     readonly core: { readonly result: string }
-    readonly extended: {
+    /** Without an extended test that has run there is none. */
+    readonly extended?: {
       readonly result: string
       readonly supportedFeatures: readonly string[]
       readonly unsupportedFeatures?: readonly string[]

@@ -131,6 +131,7 @@ const slackMs = 400
 
 const ours = [
   'httproutes.gateway.networking.k8s.io',
+  'grpcroutes.gateway.networking.k8s.io',
   ...['backendpolicies', 'faultinjections', 'peerauthentications', 'authorizationpolicies', 'telemetrypolicies'].map(
     (plural) => `${plural}.outrigger.dev`,
   ),

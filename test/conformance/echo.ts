@@ -1,4 +1,6 @@
 /** The application of the conformance suite (Istio's echo): its documents, and calls from inside it. */
+import { grpcStatusNames } from '../../src/base/grpc.ts'
+import { CommandError } from '../cluster/command.ts'
 import type { Namespace } from '../cluster/namespace.ts'
 
 /** As the suite's own manifests name it. */
@@ -10,6 +12,7 @@ export const versions = ['v1', 'v2'] as const
 const ports = [
   { name: 'http', port: 80, appProtocol: 'http', targetPort: 8080 },
   { name: 'http-alt', port: 8080, appProtocol: 'http' },
+  { name: 'grpc', port: 7070, appProtocol: 'kubernetes.io/h2c' },
 ]
 
 /** Deployments echo-v1 and echo-v2, Services echo-v1, echo-v2 and echo. */
@@ -26,7 +29,7 @@ function deployment(version: string): object {
     name: 'echo',
     image,
     imagePullPolicy: 'IfNotPresent',
-    args: ['--port=8080'],
+    args: ['--port=8080', '--grpc=7070'],
     readinessProbe: { tcpSocket: { port: 8080 }, periodSeconds: 1 },
   }
   return {
@@ -46,7 +49,7 @@ function service(name: string, selector: object): object {
 
 /** Requests of one kind, from one pod. */
 export interface Call {
-  /** `http://echo/path`. */
+  /** `http://echo/path`; `grpc://echo:7070` calls the application's only method, `proto.EchoTestService/Echo`. */
   readonly url: string
   readonly headers?: Readonly<Record<string, string>>
   readonly count?: number
@@ -56,6 +59,7 @@ export interface Call {
 
 /** One answer, and the request as the application saw it; of a request that did not get there the latter is empty. */
 export interface Answer {
+  /** Of a gRPC call that failed its status, such as 12. */
   readonly status: number
   /** By name in lower case; of several fields of one name the values joined by commas. */
   readonly headers: Readonly<Record<string, string>>
@@ -72,23 +76,39 @@ const countDefault = 100
 /** Makes the calls from a pod of echo-v1, all in one exec. Throws when one of them got no answer at all. */
 export async function callFrom(namespace: Namespace, { url, headers = {}, count, keepAlive }: Call): Promise<Answer[]> {
   const wanted = count ?? countDefault
-  const output = await namespace.exec(
-    'deployment/echo-v1',
-    [
-      'client',
-      url,
-      '--method=GET',
-      `--count=${wanted}`,
-      // Of all of them together: the client's own 5 s are few for a thousand on a busy machine.
-      '--timeout=60s',
-      ...(keepAlive === true ? [] : ['--new-connection-per-request']),
-      ...Object.entries(headers).flatMap(([name, value]) => ['-H', `${name}:${value}`]),
-    ],
-    { container: 'echo' },
-  )
+  const isGrpc = url.startsWith('grpc:')
+  const output = await namespace
+    .exec(
+      'deployment/echo-v1',
+      [
+        'client',
+        url,
+        ...(isGrpc ? [] : ['--method=GET']),
+        `--count=${wanted}`,
+        // Of all of them together: the client's own 5 s are few for a thousand on a busy machine.
+        '--timeout=60s',
+        ...(keepAlive === true ? [] : ['--new-connection-per-request']),
+        ...Object.entries(headers).flatMap(([name, value]) => ['-H', `${name}:${value}`]),
+      ],
+      { container: 'echo' },
+    )
+    .catch((error: unknown) => {
+      const refusal =
+        isGrpc && error instanceof CommandError ? refusalIn(error.result.stdout + error.result.stderr) : undefined
+      // The client makes all calls, and then says of one that failed why it did.
+      if (refusal === undefined || wanted !== 1) throw error
+      return `[0] StatusCode=${refusal}`
+    })
   const answers = parseAnswers(output)
   if (answers.length !== wanted) throw new Error(`${answers.length} answers to ${wanted} requests:\n${output}`)
   return answers
+}
+
+/** `rpc error: code = Unimplemented desc = ...`, in grpc-go's words. */
+function refusalIn(output: string): number | undefined {
+  const word = /rpc error: code = (\w+)/.exec(output)?.[1]?.toUpperCase()
+  const at = grpcStatusNames.findIndex((name) => name.replaceAll('_', '') === word)
+  return at === -1 ? undefined : at
 }
 
 /** Lines such as `[7] StatusCode=200` and `[7 body] Hostname=echo-v1-...`. */

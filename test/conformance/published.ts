@@ -1,4 +1,4 @@
-/** The HTTPRoutes that Gateway API itself publishes: examples, and the manifests of its conformance suite. */
+/** The HTTPRoutes and GRPCRoutes that Gateway API itself publishes: examples, and the manifests of its conformance suite. */
 import { execFileSync } from 'node:child_process'
 import { globSync, readFileSync } from 'node:fs'
 import path from 'node:path'
@@ -7,7 +7,7 @@ import { root } from '../cluster/state.ts'
 
 export interface Published {
   readonly file: string
-  readonly route: { readonly metadata: { readonly name: string }; readonly spec: object }
+  readonly route: { readonly kind: string; readonly metadata: { readonly name: string }; readonly spec: object }
 }
 
 /** Of the versions that the suite's program requires. */
@@ -20,8 +20,8 @@ export function publishedRoutes(): Published[] {
   ]
   return files.flatMap((file) =>
     parseAllDocuments(readFileSync(file, 'utf8'))
-      .map((document) => document.toJS() as (Published['route'] & { kind?: string }) | null)
-      .filter((value) => value?.kind === 'HTTPRoute')
+      .map((document) => document.toJS() as Published['route'] | null)
+      .filter((value) => value?.kind === 'HTTPRoute' || value?.kind === 'GRPCRoute')
       .map((route) => ({ file: path.basename(file), route: route! })),
   )
 }

@@ -3,53 +3,16 @@
  * every answer must fit, from the first on. Where the suite does not look (the path that arrives, the Location of a
  * redirect), the twin does.
  */
-import type { Answer, Call } from './echo.ts'
-import { aboutShare, type Expectation, expecting } from './expectation.ts'
-import type { tests } from './suite.ts'
+import { aboutShare, expecting } from './expectation.ts'
+import { grpcTwins } from './grpc-twins.ts'
+import { at, backend, modifier, parent, setHeader, type Twin, type TwinCall, type TwinRoute, tells } from './twin.ts'
 
-/** Where a call comes from: the Service's own namespace, or the one that has a consumer route. */
-export type Caller = 'producer' | 'consumer'
-
-export interface TwinCall extends Call {
-  readonly from?: Caller
-  /** What is wrong with an answer; undefined: it fits. `{NS}` and `{POD_V2}` in the URL are filled in. */
-  readonly wrong: (answer: Answer) => string | undefined
-  /** What is wrong with all of them together. */
-  readonly wrongInAll?: (answers: readonly Answer[]) => string | undefined
-  /** It must not hold without a mesh: so the twin is worth something. At least one call of each twin has it. */
-  readonly tells?: true
-}
-
-export interface Twin {
-  readonly of: keyof typeof tests
-  /** Specs of HTTPRoutes; of a consumer route with its namespace. */
-  readonly routes: readonly TwinRoute[]
-  readonly calls: readonly TwinCall[]
-}
-
-export interface TwinRoute {
-  readonly in?: Caller
-  readonly spec: object
-}
-
-const parent = (name: string, port?: number) => ({
-  group: '',
-  kind: 'Service',
-  name,
-  ...(port === undefined ? {} : { port }),
-})
-const backend = (version: 'v1' | 'v2', more: object = {}) => ({ name: `echo-${version}`, port: 8080, ...more })
 const path = (type: 'Exact' | 'PathPrefix', value: string) => ({ path: { type, value } })
 const ofEcho = (...rules: object[]): TwinRoute => ({ spec: { parentRefs: [parent('echo', 80)], rules } })
 const to = (version: 'v1' | 'v2', ...matches: object[]) => ({
   ...(matches.length === 0 ? {} : { matches }),
   backendRefs: [backend(version)],
 })
-const setHeader = (value: string) => ({
-  type: 'ResponseHeaderModifier',
-  responseHeaderModifier: { set: [{ name: 'X-Header-Set', value }] },
-})
-
 /** A rule that redirects what is under `prefix`. */
 const redirecting = (prefix: string, requestRedirect: object) => ({
   matches: [path('PathPrefix', prefix)],
@@ -58,12 +21,6 @@ const redirecting = (prefix: string, requestRedirect: object) => ({
 const replacePrefix = (value: string) => ({ path: { type: 'ReplacePrefixMatch', replacePrefixMatch: value } })
 const replaceFull = (value: string) => ({ path: { type: 'ReplaceFullPath', replaceFullPath: value } })
 
-const at = (target: string, wanted: Expectation, more: Partial<TwinCall> = {}): TwinCall => ({
-  url: `http://echo${target}`,
-  wrong: expecting(wanted),
-  ...more,
-})
-const tells = { tells: true } as const
 const redirected = (target: string, status: number, location: string): TwinCall =>
   at(target, { status, location }, { ...tells, count: 20 })
 
@@ -75,17 +32,6 @@ const codes = ([303, 307, 308] as const).map(
   }),
 )
 
-const modifier = {
-  type: 'RequestHeaderModifier',
-  requestHeaderModifier: {
-    set: [{ name: 'X-Header-Set', value: 'set' }],
-    add: [
-      { name: 'X-Header-Add', value: 'added' },
-      { name: 'X-Header-New', value: 'new' },
-    ],
-    remove: ['X-Header-Remove'],
-  },
-}
 const modified = at(
   '/modified',
   {
@@ -105,6 +51,7 @@ const modified = at(
 )
 
 export const twins: readonly Twin[] = [
+  ...grpcTwins,
   {
     of: 'MeshBasic',
     routes: [],
