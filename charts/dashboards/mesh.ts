@@ -1,5 +1,16 @@
 import { dashboard } from './dashboard.ts'
-import { failed, now, quantile, rate, reporter, success, successRatio, tcpBytes, total, volume } from './queries.ts'
+import {
+  failuresByFlag,
+  now,
+  quantile,
+  rate,
+  reporter,
+  success,
+  successRatio,
+  tcpBytes,
+  total,
+  volume,
+} from './queries.ts'
 
 const where = 'reporter="$reporter"'
 const service = 'destination_service_namespace, destination_service_name'
@@ -75,12 +86,7 @@ export const mesh = dashboard({
     {
       title: 'What went wrong, and what the mesh did',
       panels: [
-        volume(
-          'Failures by flag',
-          `${where}, ${failed}`,
-          'response_code, response_flags',
-          '{{response_code}} {{response_flags}}',
-        ),
+        failuresByFlag(where),
         {
           title: 'Tries after the first, by outcome',
           kind: 'timeseries',

@@ -2,9 +2,12 @@
 import type { Panel } from './dashboard.ts'
 
 const window = '[$__rate_interval]'
+const requests = 'outrigger_requests_total'
 
-/** Requests that a caller would call failed: an error of a server, or no answer at all. */
-export const failed = 'response_code=~"5..|0"'
+/** An error of a server, or no answer at all. */
+const failed = 'response_code=~"5..|0"'
+/** gRPC calls are answered 200 whatever became of them: the statuses that count against a server. */
+const failedCall = 'response_code="200", grpc_response_status=~"2|4|12|13|14|15"'
 
 export function rate(metric: string, where: string, by: string): string {
   return `sum by (${by}) (rate(${metric}{${where}}${window}))`
@@ -14,14 +17,29 @@ export function total(metric: string, where: string): string {
   return `sum(rate(${metric}{${where}}${window}))`
 }
 
-/** Share of requests that were answered, and not with 5xx. */
+/** Requests that a caller would call failed. */
+function failures(where: string, by?: string): string {
+  const one = (which: string) => `rate(${requests}{${where}, ${which}}${window})`
+  return `sum${by === undefined ? '' : ` by (${by}) `}(${one(failed)} or ${one(failedCall)})`
+}
+
+/** Share of requests that did not fail. */
 export function successRatio(where: string, by?: string): string {
-  const bad = `${where}, ${failed}`
-  const requests = 'outrigger_requests_total'
   // What has no failure has no series of failures: 0 in place of nothing.
   return by === undefined
-    ? `1 - (${total(requests, bad)} or vector(0)) / ${total(requests, where)}`
-    : `1 - (${rate(requests, bad, by)} or 0 * ${rate(requests, where, by)}) / ${rate(requests, where, by)}`
+    ? `1 - (${failures(where)} or vector(0)) / ${total(requests, where)}`
+    : `1 - (${failures(where, by)} or 0 * ${rate(requests, where, by)}) / ${rate(requests, where, by)}`
+}
+
+export function failuresByFlag(where: string): Panel {
+  const legend = '{{response_code}} {{grpc_response_status}} {{response_flags}}'
+  return {
+    title: 'Failures by flag',
+    about: 'HTTP status, of a gRPC call its number, and why.',
+    kind: 'timeseries',
+    unit: 'reqps',
+    queries: [{ expr: failures(where, 'response_code, grpc_response_status, response_flags'), legend }],
+  }
 }
 
 export function quantile(q: number, where: string, by?: string): string {
@@ -39,7 +57,7 @@ export function now(where: string): Panel[] {
       queries: [{ expr: total('outrigger_requests_total', where) }],
     },
     {
-      title: 'Answered, and not with 5xx',
+      title: 'Answered, and not with an error of the server',
       kind: 'stat',
       unit: 'percentunit',
       red: { below: 0.99 },

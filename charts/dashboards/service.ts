@@ -1,10 +1,11 @@
 import { dashboard } from './dashboard.ts'
-import { failed, latency, now, quantile, rate, reporter, success, tcpBytes, volume } from './queries.ts'
+import { failuresByFlag, latency, now, quantile, rate, reporter, success, tcpBytes, volume } from './queries.ts'
 
 const of = 'destination_service_namespace="$namespace", destination_service_name="$service"'
 const where = `reporter="$reporter", ${of}`
 // Breakers, retries and faults name a Service as policies do.
 const name = '"$namespace/$service"'
+const called = `reporter="$reporter", destination_service=${name}`
 
 export const service = dashboard({
   uid: 'outrigger-service',
@@ -35,15 +36,34 @@ export const service = dashboard({
     },
     {
       title: 'Requests',
+      panels: [volume('By status', where, 'response_code'), latency('Duration', where), failuresByFlag(where)],
+    },
+    {
+      title: 'gRPC',
       panels: [
-        volume('By status', where, 'response_code'),
-        latency('Duration', where),
-        volume(
-          'Failures by flag',
-          `${where}, ${failed}`,
-          'response_code, response_flags',
-          '{{response_code}} {{response_flags}}',
-        ),
+        {
+          title: 'Calls by method and status',
+          about: '_OTHER: methods that no application has answered yet, or more than there is room for.',
+          kind: 'timeseries',
+          unit: 'reqps',
+          queries: [
+            {
+              expr: rate('outrigger_rpc_calls_total', called, 'rpc_method, rpc_response_status_code'),
+              legend: '{{rpc_method}} {{rpc_response_status_code}}',
+            },
+          ],
+        },
+        {
+          title: 'p99 by method',
+          kind: 'timeseries',
+          unit: 's',
+          queries: [
+            {
+              expr: `histogram_quantile(0.99, ${rate('outrigger_rpc_call_duration_seconds_bucket', called, 'le, rpc_method')})`,
+              legend: '{{rpc_method}}',
+            },
+          ],
+        },
       ],
     },
     {

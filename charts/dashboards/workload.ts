@@ -1,5 +1,5 @@
 import { dashboard } from './dashboard.ts'
-import { failed, latency, rate, success, tcpBytes, volume } from './queries.ts'
+import { failuresByFlag, latency, rate, success, tcpBytes, volume } from './queries.ts'
 
 const inbound = 'reporter="destination", destination_service_namespace="$namespace", destination_workload="$workload"'
 const outbound = 'reporter="source", source_workload_namespace="$namespace", source_workload="$workload"'
@@ -46,12 +46,7 @@ export const workload = dashboard({
         volume('By service', outbound, to, toName),
         success('Success by service', outbound, to, toName),
         latency('Duration', outbound),
-        volume(
-          'Failures by flag',
-          `${outbound}, ${failed}`,
-          'response_code, response_flags',
-          '{{response_code}} {{response_flags}}',
-        ),
+        failuresByFlag(outbound),
       ],
     },
     {
