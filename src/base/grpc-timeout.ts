@@ -23,5 +23,5 @@ export function grpcTimeoutText(ms: number): string {
     const count = Math.ceil(ms / unitMs[unit])
     if (count <= countMax) return `${count}${unit}`
   }
-  return `${Math.min(countMax, Math.ceil(ms / unitMs.H!))}H`
+  return `${Math.min(countMax, Math.ceil(ms / unitMs['H']!))}H`
 }
