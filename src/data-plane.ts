@@ -137,7 +137,7 @@ export class DataPlane {
         let lines = traceHeaderLines(exchange, attempt)
         // Lets an inner sidecar's layers see that an outer one retries already.
         if (attempt.number > 1 && target.identity !== '') lines += `x-outrigger-attempt: ${attempt.number}\r\n`
-        return this.#pools.pool(target, limits).send(exchange, lines)
+        return this.#pools.pool(target, limits, exchange.http2).send(exchange, lines)
       },
     }
     this.#inboundEnv = { clock, onEvent: (event) => countEvent(telemetry, event, 'inbound') }

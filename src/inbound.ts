@@ -13,9 +13,9 @@ import { type Service, stack } from './base/stack.ts'
 import { peek } from './detect/peek.ts'
 import { readProxyHeader } from './detect/read-proxy-header.ts'
 import { whoseTls } from './detect/whose-tls.ts'
+import { goesByHttp2, HttpEngines, isHttp } from './http-engines.ts'
 import { http1Limits } from './http1/limits.ts'
 import { type RequestRules, requestRules } from './http1/request-head.ts'
-import { Http1Server } from './http1/server.ts'
 import { verifyPeer } from './identity/peer.ts'
 import { compileInbound, type InboundPolicy, modeOf, protocolOf, type TrustedProxies } from './inbound-policy.ts'
 import { deliverySource } from './listener/capture-rules.ts'
@@ -50,7 +50,7 @@ interface Arrival {
 }
 
 export class Inbound {
-  readonly http: Http1Server
+  readonly http: HttpEngines
   readonly #runtime: Runtime
   readonly #pools: Pools
   readonly #apps = new WeakMap<Downstream, Destination>()
@@ -66,9 +66,8 @@ export class Inbound {
     this.#pools = pools
     const { telemetry, by, clock } = runtime
     const log = { error: (fields: object, message: string) => runtime.log.error(message, { ...fields }) }
-    this.http = new Http1Server({
+    this.http = new HttpEngines({
       clock,
-      limits: http1Limits,
       serve: stack(
         [
           record(telemetry, 'inbound'), // outermost: sees every outcome once, our own refusals too
@@ -81,6 +80,10 @@ export class Inbound {
         const response = responseTo(error, undefined, by)
         recordRefusal(telemetry, { downstream, error, startedAt, bytesOut: response.body.length ?? 0, answered: true })
         return response
+      },
+      dropped: ({ code, message }, { remoteAddress }) => {
+        runtime.log.warn(`inbound request refused: ${code}: ${message}`, { 'source.ip': remoteAddress })
+        telemetry.metrics.downstreamRefused(code)
       },
       dropReserved: true,
       allowConnect: false,
@@ -156,20 +159,20 @@ export class Inbound {
     const mode = modeOf(policy.message, arrival.port)
     const protocol = protocolOf(policy.message, arrival.port)
     const { clock, options } = this.#runtime
-    if (mode === MtlsMode.DISABLE && protocol === Protocol.HTTP1) {
+    if (mode === MtlsMode.DISABLE && isHttp(protocol)) {
       this.#acceptHttp(socket, arrival, undefined)
       return
     }
     // Where only the caller can speak first nothing is learnt from its silence: a peer without CPU, whose ClientHello is late,
     // would be taken for plaintext.
-    const callerFirst = mode === MtlsMode.STRICT || protocol === Protocol.HTTP1 || protocol === Protocol.TLS
+    const callerFirst = mode === MtlsMode.STRICT || isHttp(protocol) || protocol === Protocol.TLS
     const timeoutMs = callerFirst ? handshakeTimeoutMs : options.detectTimeoutMs
     const seen = await peek(socket, { clock, timeoutMs })
     if (seen.is === 'gone') return
     let { head } = seen
     if (seen.protocol === 'tls' && mode !== MtlsMode.DISABLE) {
       // Where both are let in, the application may have TLS of its own, for those who come without a sidecar.
-      const mayBeApps = mode === MtlsMode.PERMISSIVE && protocol !== Protocol.HTTP1
+      const mayBeApps = mode === MtlsMode.PERMISSIVE && !isHttp(protocol)
       const whose = mayBeApps ? await whoseTls(socket, seen.bytes, { clock, timeoutMs: handshakeTimeoutMs }) : sidecars
       if (whose.is === 'gone') return
       if (whose.is === 'late') throw new MeshError('REQUEST_TIMEOUT', 'a ClientHello did not come to its end')
@@ -186,8 +189,9 @@ export class Inbound {
       const message = `plaintext to port ${arrival.port}, which is STRICT by ${by}`
       throw new MeshError('UNAUTHENTICATED', message, { policy: ref })
     }
-    // On a declared port what is not HTTP/1.1 is a mistake or an attack; relaying it unread would pass all policy by.
-    const http = protocol === Protocol.HTTP1 || (protocol === Protocol.UNSPECIFIED && seen.protocol === 'http1')
+    // On a declared port what is not HTTP is a mistake or an attack; relaying it unread would pass all policy by.
+    const looksHttp = seen.protocol === 'http1' || seen.protocol === 'h2'
+    const http = isHttp(protocol) || (protocol === Protocol.UNSPECIFIED && looksHttp)
     if (http) this.#acceptHttp(socket, arrival, undefined)
     else await this.#opaque(socket, arrival, undefined, head)
   }
@@ -251,7 +255,8 @@ export class Inbound {
       this.#drop(socket, new MeshError('UNAUTHENTICATED', MeshError.from(error).message))
       return
     }
-    if (socket.alpnProtocol === 'outrigger/http1') {
+    const { alpnProtocol } = socket
+    if (alpnProtocol === 'outrigger/http1' || alpnProtocol === 'outrigger/h2') {
       this.#acceptHttp(socket, arrival, identity)
       return
     }
@@ -268,12 +273,12 @@ export class Inbound {
     if (message === undefined) throw new MeshError('POLICY_UNAVAILABLE', 'no policy yet')
     const protocol = protocolOf(message, arrival.port)
     let head: Buffer | undefined
-    let http = protocol === Protocol.HTTP1
+    let http = isHttp(protocol)
     if (protocol === Protocol.UNSPECIFIED && message.authorizations.length > 0) {
       const { clock, options } = this.#runtime
       const seen = await peek(socket, { clock, timeoutMs: options.detectTimeoutMs })
       if (seen.is === 'gone') return
-      http = seen.protocol === 'http1'
+      http = seen.protocol === 'http1' || seen.protocol === 'h2'
       head = seen.head
     }
     if (http) this.#acceptHttp(socket, arrival, identity)
@@ -283,7 +288,10 @@ export class Inbound {
   #acceptHttp(socket: Socket, arrival: Arrival, identity: string | undefined): void {
     const downstream = downstreamOf(socket, arrival, identity)
     this.#apps.set(downstream, arrival.app)
-    this.http.accept(socket, downstream, identity === undefined ? this.http.rules : this.#meshRules)
+    const rules = identity === undefined ? this.http.rules : this.#meshRules
+    if ('alpnProtocol' in socket && socket.alpnProtocol === 'outrigger/h2')
+      this.http.acceptHttp2(socket, downstream, rules)
+    else this.http.accept(socket, downstream, rules)
   }
 
   async #opaque(
@@ -355,7 +363,12 @@ export class Inbound {
   readonly #local: Service = (exchange) => {
     const app = this.#apps.get(exchange.downstream)
     if (app === undefined) return Promise.reject(new MeshError('UNEXPECTED', 'a connection without an application'))
-    return this.#pools.pool(app).send(exchange, traceHeaderLines(exchange, undefined))
+    const declared =
+      this.#compiled === undefined
+        ? Protocol.UNSPECIFIED
+        : protocolOf(this.#compiled.message, exchange.downstream.localPort)
+    exchange.http2 = goesByHttp2(exchange.request, declared)
+    return this.#pools.pool(app, undefined, exchange.http2).send(exchange, traceHeaderLines(exchange, undefined))
   }
 
   #drop(socket: Socket, error: MeshError): void {

@@ -12,8 +12,8 @@ import type { Destinations } from './destinations.ts'
 import { serverName } from './detect/client-hello.ts'
 import { firstBytes } from './detect/first-bytes.ts'
 import { peek } from './detect/peek.ts'
+import { goesByHttp2, HttpEngines, isHttp } from './http-engines.ts'
 import { http1Limits } from './http1/limits.ts'
-import { Http1Server } from './http1/server.ts'
 import { plainAddress } from './listener/loop-guard.ts'
 import type { OriginalDestination } from './listener/original-destination.ts'
 import { inFlight } from './policy/in-flight.ts'
@@ -40,7 +40,7 @@ export interface OutboundParts {
 }
 
 export class Outbound {
-  readonly http: Http1Server
+  readonly http: HttpEngines
   readonly #runtime: Runtime
   readonly #parts: OutboundParts
   readonly #outside: Outside
@@ -55,9 +55,8 @@ export class Outbound {
     this.#targets = new Targets(runtime, parts.destinations)
     this.#outside = new Outside({ clock, ownPorts: parts.ownPorts })
     const log = { error: (fields: object, message: string) => runtime.log.error(message, { ...fields }) }
-    this.http = new Http1Server({
+    this.http = new HttpEngines({
       clock,
-      limits: http1Limits,
       serve: stack(
         [
           record(telemetry, 'outbound'), // outermost: sees every outcome once, our own refusals too
@@ -71,6 +70,7 @@ export class Outbound {
         recordRefusal(telemetry, { downstream, error, startedAt, bytesOut: response.body.length ?? 0, answered: true })
         return response
       },
+      dropped: (error) => this.#tell(error),
       // The application may not speak in the mesh's name.
       dropReserved: true,
       allowConnect: runtime.options.capture === 'explicit',
@@ -126,11 +126,11 @@ export class Outbound {
     let head: Buffer | undefined
     let http = false
     const declared = declaredProtocol(target)
-    if (declared === Protocol.HTTP1) http = true
+    if (isHttp(declared)) http = true
     else if (declared === Protocol.UNSPECIFIED) {
       const seen = await peek(socket, { clock, timeoutMs: options.detectTimeoutMs })
       if (seen.is === 'gone') return
-      http = seen.protocol === 'http1'
+      http = seen.protocol === 'http1' || seen.protocol === 'h2'
       head = seen.head
     }
     if (http) {
@@ -263,6 +263,7 @@ export class Outbound {
       const { entry, port } = target
       exchange.service = entry.name
       exchange.servicePort = port
+      exchange.http2 = goesByHttp2(request, declaredProtocol(target))
       if (!hasPort(entry, port)) throw new MeshError('NO_ROUTE', `Service ${entry.name} has no port ${port}`)
       return entry.compiled.serve(exchange)
     }
@@ -288,7 +289,9 @@ export class Outbound {
     const attempt = this.#attemptAt(exchange, to, workload, '')
     exchange.attempts.push(attempt)
     try {
-      const response = await this.#parts.pools.pool(to).send(exchange, traceHeaderLines(exchange, attempt))
+      const response = await this.#parts.pools
+        .pool(to, undefined, exchange.http2)
+        .send(exchange, traceHeaderLines(exchange, attempt))
       attempt.status = response.status
       response.onFinish(() => {
         attempt.endedAt = clock.now()

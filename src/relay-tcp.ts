@@ -1,5 +1,4 @@
 /** An opaque connection with its bytes counted and its life recorded. */
-import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Exchange } from './base/exchange.ts'
 import type { Runtime } from './runtime.ts'
@@ -12,7 +11,7 @@ export async function relayTcp(
   runtime: Runtime,
   direction: 'outbound' | 'inbound',
   exchange: Exchange,
-  client: Socket,
+  client: Duplex,
   upstream: Duplex,
   heads: { readonly a?: Buffer | undefined; readonly b?: Buffer | undefined },
 ): Promise<void> {

@@ -22,6 +22,8 @@ export interface Body {
   readonly whole: string | undefined
   /** Trailer fields of a body that is here whole. */
   readonly trailers?: Headers | undefined
+  /** False: whoever sent it did not say how long it is, and nobody else should. */
+  readonly announced?: boolean
   /** Starts the flow. Once per body, unless `replayable`. */
   pipe(sink: BodySink): void
   pause(): void
@@ -35,11 +37,13 @@ export class WholeBody implements Body {
   readonly whole: string
   readonly length: number
   readonly trailers: Headers | undefined
+  readonly announced: boolean
 
-  constructor(bytes: string, trailers?: Headers) {
+  constructor(bytes: string, trailers?: Headers, announced = true) {
     this.whole = bytes
     this.length = bytes.length
     this.trailers = trailers
+    this.announced = announced
   }
 
   pipe(sink: BodySink): void {

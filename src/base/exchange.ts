@@ -136,6 +136,8 @@ export class Exchange {
   decisions: Decision[] | undefined = undefined
   /** The refusal that became the response, set by rescue. */
   error: MeshError | undefined = undefined
+  /** It goes on by HTTP/2. */
+  http2: boolean
 
   /** Sends an informational response (1xx, not 101) to the client. Set by the engine. */
   informational: ((status: number, headers: Headers) => void) | undefined = undefined
@@ -161,6 +163,7 @@ export class Exchange {
     this.body = init.body
     this.downstream = init.downstream
     this.startedAt = init.startedAt
+    this.http2 = init.request.version === '2'
   }
 
   /**
@@ -176,6 +179,7 @@ export class Exchange {
     branch.route = this.route
     branch.routePolicy = this.routePolicy
     branch.trace = this.trace
+    branch.http2 = this.http2
     branch.attempts.push(...this.attempts)
     branch.decisions = this.decisions
     branch.informational = this.informational

@@ -1,4 +1,5 @@
 /** One upstream connection: sends one request at a time, reads its answer, goes back to its pool. */
+import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { type Body, type BodySink, noBody, WholeBody } from '../base/body.ts'
 import type { Clock } from '../base/clock.ts'
@@ -131,6 +132,9 @@ export class ClientConnection implements PayloadSink {
     if (whole !== undefined) {
       if (whole.length > 0 || bodyExpected(request.method)) head += `content-length: ${whole.length}\r\n`
       if (request.upgrade !== undefined) head += `connection: upgrade\r\nupgrade: ${request.upgrade}\r\n`
+      // HTTP/2 has no use for the key, and HTTP/1.1 none without it (RFC 8441 section 5).
+      if (request.upgrade === 'websocket' && request.version === '2')
+        head += `sec-websocket-key: ${randomBytes(16).toString('base64')}\r\n`
       this.#requestDone = true
       writeText(this.socket, whole === '' ? `${head}\r\n` : `${head}\r\n${whole}`)
     } else {

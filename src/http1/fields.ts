@@ -126,14 +126,14 @@ function takeSpecial(fields: Fields, name: string, value: string, rules: FieldRu
         return true
       }
       refuseTwin(lower, rules)
-      return lower === 'http2-settings' || reserved(name, rules)
+      return lower === 'http2-settings' || isReserved(name, rules)
     }
     case 16:
-      return name.toLowerCase() === 'proxy-connection' || reserved(name, rules)
+      return name.toLowerCase() === 'proxy-connection' || isReserved(name, rules)
     case 17:
       if (name.toLowerCase() !== 'transfer-encoding') {
         refuseTwin(name.toLowerCase(), rules)
-        return reserved(name, rules)
+        return isReserved(name, rules)
       }
       // Exactly `chunked`, once: every other spelling has been read two ways by two parsers (RFC 9112 6.1).
       if (fields.transferEncoding) throw new MeshError(rules.malformed, 'more than one Transfer-Encoding field')
@@ -146,20 +146,20 @@ function takeSpecial(fields: Fields, name: string, value: string, rules: FieldRu
       fields.chunked = true
       return true
     case 19:
-      return name.toLowerCase() === 'proxy-authorization' || reserved(name, rules)
-    case 23: {
-      const lower = name.toLowerCase()
-      // Who the peer is, is for nobody to say: no sidecar sends it, so a peer of the mesh that does is hostile (Envoy SANITIZE).
-      if (lower === 'x-forwarded-client-cert') return true
-      if (/^x[^a-z0-9]forwarded[^a-z0-9]client[^a-z0-9]cert$/.test(lower)) throw imitation(rules)
-      return reserved(name, rules)
-    }
+      return name.toLowerCase() === 'proxy-authorization' || isReserved(name, rules)
     default:
-      return name.length > 12 && reserved(name, rules)
+      return name.length > 12 && isReserved(name, rules)
   }
 }
 
-function reserved(name: string, rules: FieldRules): boolean {
+/** True for what is dropped: names of the mesh's own. Throws for what imitates them. Names of at least 12 characters. */
+export function isReserved(name: string, rules: FieldRules): boolean {
+  if (name.length === 23) {
+    const lower = name.toLowerCase()
+    // Who the peer is, is for nobody to say: no sidecar sends it, so a peer of the mesh that does is hostile (Envoy SANITIZE).
+    if (lower === 'x-forwarded-client-cert') return true
+    if (/^x[^a-z0-9]forwarded[^a-z0-9]client[^a-z0-9]cert$/.test(lower)) throw imitation(rules)
+  }
   if ((name.charCodeAt(0) | 0x20) !== 0x78 || (name.charCodeAt(2) | 0x20) !== 0x6f) return false
   const lower = name.toLowerCase()
   if (lower.startsWith('x-outrigger-')) return rules.dropReserved || !isSaidByPeers(lower, rules)
@@ -178,7 +178,7 @@ function imitation(rules: FieldRules): MeshError {
 }
 
 /** Likewise: to such a server a second framing would stand in the head. */
-function refuseTwin(lower: string, rules: FieldRules): void {
+export function refuseTwin(lower: string, rules: FieldRules): void {
   if (rules.malformed === 'BAD_REQUEST' && /^(content[^a-z0-9]length|transfer[^a-z0-9]encoding)$/.test(lower))
     throw imitation(rules)
 }
@@ -270,6 +270,7 @@ const notInTrailers = new Set([
   'authorization',
   'cache-control',
   'content-encoding',
+  'content-length',
   'content-range',
   'content-type',
   'cookie',
@@ -279,6 +280,7 @@ const notInTrailers = new Set([
   'set-cookie',
   'te',
   'trailer',
+  'transfer-encoding',
   'www-authenticate',
   'age',
   'date',
@@ -298,14 +300,17 @@ const notInTrailers = new Set([
   'x-forwarded-client-cert',
 ])
 
+/** Of a name in lower case. */
+export function mayBeTrailer(lower: string): boolean {
+  return !notInTrailers.has(lower) && !lower.startsWith('x-outrigger-')
+}
+
 /** Parses a trailer section; what may not stand there is dropped, never merged into the head. */
 export function parseTrailers(text: string, end: number, rules: FieldRules): Headers | undefined {
   const fields = parseFields(text, 0, end, rules)
   const kept: Headers = []
   for (let i = 0; i < fields.headers.length; i += 2) {
-    const lower = fields.headers[i]!.toLowerCase()
-    if (!notInTrailers.has(lower) && !lower.startsWith('x-outrigger-'))
-      kept.push(fields.headers[i]!, fields.headers[i + 1]!)
+    if (mayBeTrailer(fields.headers[i]!.toLowerCase())) kept.push(fields.headers[i]!, fields.headers[i + 1]!)
   }
   return kept.length > 0 ? kept : undefined
 }

@@ -22,6 +22,8 @@ type State = 'head' | 'body' | 'busy' | 'discard' | 'closing' | 'tunnel'
 const nothing: Buffer = Buffer.alloc(0)
 /** First byte of a TLS record that begins a handshake (RFC 8446 section 5.1). */
 const handshakeRecord = 0x16
+/** How HTTP/2 begins: what looks like a head, and is none (RFC 9113 section 3.4). */
+const http2Preface = 'PRI * HTTP/2.0\r\n\r\n'
 const CR = 0x0d
 const LF = 0x0a
 
@@ -126,6 +128,16 @@ export class ServerConnection implements PayloadSink {
     return true
   }
 
+  /** As a head of HTTP/1.1 it would be refused. */
+  #leaveHttp2(chunk: Buffer): boolean {
+    const { passHttp2 } = this.#server.options
+    if (passHttp2 === undefined) return false
+    this.#leave()
+    this.#socket.unshift(keepable(chunk))
+    passHttp2(this.#socket, this.#downstream, this.#rules)
+    return true
+  }
+
   #hold(chunk: Buffer): void {
     this.#held = this.#held.length === 0 ? keepable(chunk) : Buffer.concat([this.#held, chunk])
     if (this.#held.length >= this.#server.options.limits.readAheadBytesMax) this.#pauseSocket()
@@ -180,6 +192,7 @@ export class ServerConnection implements PayloadSink {
     let request: ParsedRequest
     try {
       text ??= latin1(chunk, start, found + 4)
+      if (this.#requests === 0 && start === 0 && text.startsWith(http2Preface) && this.#leaveHttp2(chunk)) return
       request = parseRequestHead(text, found - start, this.#rules)
       // What is here of a chunked body is read ahead: if it is malformed, no byte of the request goes upstream.
       if (request.bodyLength === -1) checkChunks(chunk, found + 4, this.#rules, limits)

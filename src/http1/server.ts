@@ -19,6 +19,8 @@ export interface Http1ServerOptions {
   readonly allowConnect: boolean
   /** Who takes a connection that begins as TLS does, paused and with every byte back in it; undefined: it is refused. */
   readonly passTls?: (downstream: Downstream) => ((socket: Socket) => void) | undefined
+  /** Who takes a connection that begins as HTTP/2 does (RFC 9113 section 3.3), paused and with every byte back in it. */
+  readonly passHttp2?: (socket: Socket, downstream: Downstream, rules: RequestRules) => void
   /** Splices the two sides of a tunnel after 101 or CONNECT; resolves when both are closed. */
   readonly splice: (exchange: Exchange, client: Socket, clientHead: Buffer, response: Response) => Promise<void>
 }

@@ -10,6 +10,7 @@ import { readBuffer, readView } from '../http1/writer.ts'
 import { type Connector, type Destination, noAnswer } from './connect.ts'
 import { defaultPoolLimits, type PoolLimits } from './pool-limits.ts'
 import type { PoolShare, PoolShares } from './pool-share.ts'
+import { isIdempotent, type PoolCount, unsent } from './tries.ts'
 
 /** What a pool needs of a Connector. */
 export type Dialer = Pick<Connector, 'dial'>
@@ -41,8 +42,6 @@ interface Waiter {
   readonly reject: (error: MeshError) => void
   readonly stop: (reason: MeshError) => void
 }
-
-const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 
 export class Pool implements ConnectionOwner {
   limits: PoolLimits = defaultPoolLimits
@@ -89,7 +88,7 @@ export class Pool implements ConnectionOwner {
   }
 
   /** `active`: connections with a request under way; `open` has those, the idle ones and none that is dialled. */
-  get size(): { readonly open: number; readonly idle: number; readonly active: number; readonly waiting: number } {
+  get size(): PoolCount {
     return { open: this.#all.size, idle: this.#idle.length, active: this.#active, waiting: this.#waiting.length }
   }
 
@@ -390,11 +389,5 @@ export class Pool implements ConnectionOwner {
 
 /** Whether a request may reach an application twice, and can be sent once more. */
 function mayRepeat({ request, body }: Exchange): boolean {
-  return idempotent.has(request.method) && body.whole !== undefined
-}
-
-/** The same reason, and that nothing was sent. */
-function unsent(reason: MeshError): MeshError {
-  if (reason.unsent) return reason
-  return new MeshError(reason.code, reason.message, { policy: reason.policy, status: reason.status, unsent: true })
+  return isIdempotent(request.method) && body.whole !== undefined
 }

@@ -1,0 +1,284 @@
+/** HTTP/2 connections to one endpoint under one identity: one for all requests, more when the peer takes no more streams on it. */
+import type net from 'node:net'
+import type { Clock } from '../base/clock.ts'
+import { MeshError } from '../base/errors.ts'
+import type { Exchange, Response } from '../base/exchange.ts'
+import type { FieldRules } from '../http1/fields.ts'
+import { readBuffer, readView } from '../http1/writer.ts'
+import { ClientSession, type SessionOwner } from '../http2/client-session.ts'
+import type { Http2Limits } from '../http2/limits.ts'
+import type { Destination } from './connect.ts'
+import type { Dialer } from './pool.ts'
+import { defaultPoolLimits, type PoolLimits } from './pool-limits.ts'
+import type { PoolShare, PoolShares } from './pool-share.ts'
+import { isIdempotent, type PoolCount, unsent } from './tries.ts'
+
+/** Requests for which one more connection is dialled while another is on its way. */
+const waitingPerDial = 100
+
+interface Waiter {
+  readonly exchange: Exchange
+  readonly lines: string
+  /** It was sent before, and lost. */
+  readonly again: boolean
+  readonly resolve: (response: Promise<Response>) => void
+  readonly reject: (error: MeshError) => void
+  readonly stop: (reason: MeshError) => void
+}
+
+export class Http2Pool implements SessionOwner {
+  limits: PoolLimits = defaultPoolLimits
+  readonly #to: Destination
+  readonly #connector: Dialer
+  readonly #clock: Clock
+  readonly #http2: Http2Limits
+  readonly #rules: FieldRules
+  readonly #localAddress: string | undefined
+  /** Those that take new streams; the one that was made first is filled first. */
+  readonly #sessions: ClientSession[] = []
+  readonly #all = new Set<ClientSession>()
+  #waiting: Waiter[] = []
+  readonly #share: PoolShare | undefined
+  #dialling = 0
+  #active = 0
+  #closed = false
+  /** Clock time of the last use, so that the registry can drop a pool that nobody needs. */
+  usedAt: number
+
+  constructor(
+    to: Destination,
+    connector: Dialer,
+    options: {
+      readonly clock: Clock
+      readonly http2: Http2Limits
+      readonly rules: FieldRules
+      readonly localAddress?: string | undefined
+      readonly shares?: PoolShares | undefined
+    },
+  ) {
+    this.#to = to
+    this.#connector = connector
+    this.#clock = options.clock
+    this.#http2 = options.http2
+    this.#rules = options.rules
+    this.#localAddress = options.localAddress
+    this.usedAt = options.clock.now()
+    const name = `h2 ${to.key} ${to.identity} ${options.localAddress ?? ''}`
+    this.#share = options.shares?.open(name, () => this.#dialForWaiting())
+  }
+
+  /** `active`: streams under way; `idle`: connections without any. */
+  get size(): PoolCount {
+    let idle = 0
+    for (const session of this.#all) if (session.idle) idle++
+    return { open: this.#all.size, idle, active: this.#active, waiting: this.#waiting.length }
+  }
+
+  /** Sends one try; see SendTry. */
+  send(exchange: Exchange, lines: string): Promise<Response> {
+    // Nothing may begin for a client that is gone, or past a deadline that will not fire again.
+    if (exchange.cancelled !== undefined) return Promise.reject(unsent(exchange.cancelled))
+    if ((this.#share?.requests ?? this.#active + this.#waiting.length) >= this.limits.requestsMax)
+      return Promise.reject(this.#overflow('requestsMax', this.limits.requestsMax))
+    const session = this.#find()
+    if (session !== undefined) return this.#sendOn(session, exchange, lines, true)
+    this.usedAt = this.#clock.now()
+    if (this.#closed) return Promise.reject(this.#drained())
+    if ((this.#share?.waiting ?? this.#waiting.length) >= this.limits.pendingRequestsMax)
+      return Promise.reject(this.#overflow('pendingRequestsMax', this.limits.pendingRequestsMax))
+    return this.#wait(exchange, lines, false)
+  }
+
+  #find(): ClientSession | undefined {
+    for (const session of this.#sessions) if (session.hasRoom) return session
+    return undefined
+  }
+
+  #sendOn(session: ClientSession, exchange: Exchange, lines: string, repeatable: boolean): Promise<Response> {
+    this.#active++
+    this.#share?.begun()
+    const response = session.send(exchange, lines, repeatable)
+    if (session.requests >= this.limits.requestsPerConnectionMax) session.leave()
+    return response
+  }
+
+  #wait(exchange: Exchange, lines: string, again: boolean): Promise<Response> {
+    return new Promise<Response>((resolve, reject) => {
+      const stop = (reason: MeshError): void => {
+        const at = this.#waiting.indexOf(waiter)
+        if (at !== -1) {
+          this.#waiting.splice(at, 1)
+          this.#waited()
+        }
+        reject(unsent(reason))
+      }
+      const waiter: Waiter = { exchange, lines, again, resolve, reject, stop }
+      exchange.waiting = stop
+      this.#waiting.push(waiter)
+      this.#share?.waits()
+      this.#dialForWaiting()
+    })
+  }
+
+  #dial(): void {
+    this.#dialling++
+    let session: ClientSession | undefined
+    let early: Buffer | undefined
+    const onread: net.OnReadOpts = {
+      buffer: readBuffer,
+      callback: (bytes) => {
+        if (session !== undefined) session.read(readView(bytes))
+        // A server may send its SETTINGS before it has heard from us.
+        else early = Buffer.concat(early === undefined ? [readView(bytes)] : [early, readView(bytes)])
+        return true
+      },
+    }
+    this.#connector
+      .dial(this.#to, {
+        inside: 'outrigger/h2',
+        timeoutMs: this.limits.connectTimeoutMs,
+        onread,
+        localAddress: this.#localAddress,
+      })
+      .then(
+        (socket) => {
+          this.#dialling--
+          if (this.#closed) {
+            this.#share?.give()
+            socket.on('error', () => {})
+            socket.destroy()
+            return
+          }
+          session = new ClientSession(socket, this, this.#clock, this.#http2, this.#rules, this.#to.key)
+          this.#all.add(session)
+          this.#sessions.push(session)
+          this.#serve(session)
+          if (early !== undefined) session.read(early)
+          this.#dialForWaiting()
+        },
+        (error: unknown) => {
+          this.#dialling--
+          this.#share?.give()
+          this.#dialFailed(MeshError.from(error, 'UPSTREAM_CONNECT'))
+        },
+      )
+  }
+
+  /** All who wait go on it, as many as it takes. */
+  #serve(session: ClientSession): void {
+    while (this.#waiting.length > 0 && session.hasRoom) {
+      const { exchange, lines, again, resolve } = this.#nextWaiter()!
+      resolve(this.#sendOn(session, exchange, lines, !again))
+    }
+  }
+
+  /** Who waits pays for a dial that failed, unless a connection is there or on its way. */
+  #dialFailed(error: MeshError): void {
+    if (this.#sessions.length > 0 || this.#dialling > 0) {
+      this.#dialForWaiting()
+      return
+    }
+    for (let waiter = this.#nextWaiter(); waiter !== undefined; waiter = this.#nextWaiter()) this.#refuse(waiter, error)
+  }
+
+  #refuse(waiter: Waiter, error: MeshError): void {
+    if (waiter.exchange.waiting === waiter.stop) waiter.exchange.waiting = undefined
+    waiter.reject(error)
+  }
+
+  // SessionOwner.
+
+  streamEnded(): void {
+    this.#active--
+    this.#share?.ended()
+  }
+
+  room(session: ClientSession): void {
+    if (session.idle) {
+      this.usedAt = this.#clock.now()
+      session.expireAt(this.usedAt + this.limits.idleTimeoutMs)
+      if (this.#closed || this.#share?.yields(this.#waiting.length > 0, this.usedAt) === true) {
+        session.leave()
+        return
+      }
+    }
+    if (this.#waiting.length > 0) this.#serve(session)
+  }
+
+  leaving(session: ClientSession): void {
+    const at = this.#sessions.indexOf(session)
+    if (at !== -1) this.#sessions.splice(at, 1)
+    this.#dialForWaiting()
+  }
+
+  closed(session: ClientSession): void {
+    if (!this.#all.delete(session)) return
+    this.#share?.give()
+    this.leaving(session)
+  }
+
+  /**
+   * What the peer has done nothing for is sent once more, whatever its method (RFC 9113 section 8.7); what it may have done
+   * something for, only if that may be done twice (RFC 9110 section 9.2.2). Once: a peer that refuses again is busy.
+   */
+  again(exchange: Exchange, lines: string, untouched: boolean): Promise<Response> | undefined {
+    if (this.#closed || exchange.cancelled !== undefined || exchange.body.whole === undefined) return undefined
+    if (!untouched && !isIdempotent(exchange.request.method)) return undefined
+    const session = this.#find()
+    if (session !== undefined) return this.#sendOn(session, exchange, lines, false)
+    return this.#wait(exchange, lines, true)
+  }
+
+  #nextWaiter(): Waiter | undefined {
+    const waiter = this.#waiting.shift()
+    if (waiter !== undefined) this.#waited()
+    return waiter
+  }
+
+  #waited(): void {
+    const share = this.#share
+    if (share === undefined) return
+    share.waited()
+    if (this.#waiting.length === 0) share.sated()
+  }
+
+  #dialForWaiting(): void {
+    const wanted = Math.ceil(this.#waiting.length / waitingPerDial)
+    while (!this.#closed && this.#dialling < wanted && this.#mayConnect()) this.#dial()
+  }
+
+  #mayConnect(): boolean {
+    const { connectionsMax } = this.limits
+    return this.#share?.take(connectionsMax) ?? this.#all.size + this.#dialling < connectionsMax
+  }
+
+  /** Called once a second. */
+  checkTime(now: number): void {
+    for (const session of this.#all) session.checkTime(now)
+    // Nobody tells of a connection that another thread took with it when it died.
+    if (this.#share !== undefined) this.#dialForWaiting()
+  }
+
+  /** No connection is left and none will be made. */
+  release(): void {
+    this.#share?.close()
+  }
+
+  /** Ends idle connections now and busy ones when they are done. */
+  close(): void {
+    this.#closed = true
+    for (const session of [...this.#sessions]) session.leave()
+    for (let waiter = this.#nextWaiter(); waiter !== undefined; waiter = this.#nextWaiter())
+      this.#refuse(waiter, this.#drained())
+  }
+
+  #drained(): MeshError {
+    return new MeshError('DRAINING', `pool of ${this.#to.key} is closed`, { unsent: true })
+  }
+
+  #overflow(limit: string, value: number): MeshError {
+    return new MeshError('POOL_OVERFLOW', `connection pool of ${this.#to.key} is full: ${limit} ${value}`, {
+      unsent: true,
+    })
+  }
+}
