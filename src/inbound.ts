@@ -1,8 +1,9 @@
 /** The inbound path: what is sent to the application of this pod. TLS is ended here, the peer identified, policy applied. */
 import { constants } from 'node:crypto'
-import net, { type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import tls from 'node:tls'
 import { MtlsMode, Protocol, type Workload } from './api/gen/outrigger_pb.ts'
+import { type Arrival, deliveryAddress, downstreamOf } from './arrival.ts'
 import { hostPort } from './base/address-text.ts'
 import { noBody } from './base/body.ts'
 import { MeshError } from './base/errors.ts'
@@ -18,10 +19,9 @@ import { http1Limits } from './http1/limits.ts'
 import { type RequestRules, requestRules } from './http1/request-head.ts'
 import { verifyPeer } from './identity/peer.ts'
 import { compileInbound, type InboundPolicy, modeOf, protocolOf, type TrustedProxies } from './inbound-policy.ts'
-import { deliverySource } from './listener/capture-rules.ts'
 import { plainAddress } from './listener/loop-guard.ts'
 import type { OriginalDestination } from './listener/original-destination.ts'
-import type { HostPort, ProxyOptions } from './options.ts'
+import type { HostPort } from './options.ts'
 import type { InboundEnv } from './policy/env.ts'
 import { inFlight } from './policy/in-flight.ts'
 import { rescue, responseTo } from './policy/rescue.ts'
@@ -39,15 +39,6 @@ import type { Pools } from './upstream/pools.ts'
 const handshakeTimeoutMs = 10_000
 
 const sidecars = { is: 'sidecar' } as const
-
-/** A connection between its acceptance and the decision what it is. */
-interface Arrival {
-  readonly app: Destination
-  readonly address: string
-  readonly port: number
-  /** Whose connection it is, by a PROXY header that is believed; undefined: its own far end's. */
-  readonly client?: { readonly address: string; readonly port: number } | undefined
-}
 
 export class Inbound {
   readonly http: HttpEngines
@@ -380,27 +371,5 @@ export class Inbound {
     })
     telemetry.metrics.downstreamRefused(error.code)
     reset(socket)
-  }
-}
-
-/** Under redirect, what we deliver to the application must not be captured again: it comes from an address of its own. */
-export function deliveryAddress({ capture }: ProxyOptions, address: string): string | undefined {
-  if (capture !== 'redirect') return undefined
-  return net.isIPv6(address) ? deliverySource.ipv6 : deliverySource.ipv4
-}
-
-function downstreamOf(socket: Socket, arrival: Arrival, identity: string | undefined): Downstream {
-  const { client } = arrival
-  const peer = { address: plainAddress(socket.remoteAddress), port: socket.remotePort ?? 0 }
-  return {
-    direction: 'inbound',
-    remoteAddress: client?.address ?? peer.address,
-    remotePort: client?.port ?? peer.port,
-    proxy: client === undefined ? undefined : peer,
-    localAddress: arrival.address,
-    localPort: arrival.port,
-    identity,
-    tls: identity !== undefined,
-    captured: false,
   }
 }

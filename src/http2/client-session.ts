@@ -162,7 +162,7 @@ export class ClientSession extends Session {
       this.leaving = true
       this.owner.leaving(this)
     }
-    for (const stream of [...this.streams.values()]) {
+    for (const stream of this.streams.values()) {
       if (stream.id <= lastStream) continue
       stream.close(new MeshError('UPSTREAM_RESET', `${this.#peer} goes away${reason}`, { unsent: true }))
     }
@@ -214,7 +214,7 @@ export class ClientSession extends Session {
     const failure = this.failure ?? new MeshError('UPSTREAM_RESET', 'upstream closed the connection')
     // First, so that nothing is sent again on this one.
     this.owner.closed(this)
-    for (const stream of [...this.streams.values()]) stream.close(failure)
+    for (const stream of this.streams.values()) stream.close(failure)
   }
 
   protocolError(message: string): MeshError {

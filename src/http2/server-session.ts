@@ -258,7 +258,7 @@ export class ServerSession extends Session {
 
   protected onLost(): void {
     const error = this.failure ?? new MeshError('DOWNSTREAM_RESET', 'client closed the connection')
-    for (const stream of [...this.streams.values()]) stream.close(error)
+    for (const stream of this.streams.values()) stream.close(error)
   }
 
   protocolError(message: string): MeshError {

@@ -419,7 +419,8 @@ export abstract class Session implements FrameHandler {
 
   #proceed(): void {
     if (this.#waiting.size === 0) return
-    for (const stream of [...this.#waiting]) {
+    // Who has to wait again stands at the end of the same set.
+    for (const stream of Array.from(this.#waiting)) {
       if (this.sendWindow <= 0 || this.output.full) return
       this.#proceedWith(stream)
     }

@@ -267,7 +267,7 @@ export class Http2Pool implements SessionOwner {
   /** Ends idle connections now and busy ones when they are done. */
   close(): void {
     this.#closed = true
-    for (const session of [...this.#sessions]) session.leave()
+    for (const session of this.#sessions.slice()) session.leave()
     for (let waiter = this.#nextWaiter(); waiter !== undefined; waiter = this.#nextWaiter())
       this.#refuse(waiter, this.#drained())
   }

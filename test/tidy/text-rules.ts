@@ -31,6 +31,7 @@ const linesMax = 400
 const long = new Map([
   ['src/http1/server-connection.ts', 'one state machine'],
   ['src/http1/client-connection.ts', 'one state machine'],
+  ['src/http2/session.ts', 'one state machine'],
 ])
 
 /** Long files. A test is as long as its list of cases; what is generated nobody reads. */
