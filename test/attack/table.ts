@@ -82,7 +82,12 @@ export const attackTable: readonly AttackRow[] = [
   { row: 22, what: ':authority against host', note: noHttp2 },
   { row: 23, what: 'header bombs (HPACK)', note: noHttp2 },
   { row: 24, what: 'crash or leak when a session ends', note: noHttp2 },
-  { row: 25, what: 'gRPC messages past their limit', note: `${noHttp2}; the control plane's gRPC is grpc-js` },
+  {
+    row: 25,
+    what: 'gRPC messages past their limit',
+    tests: [['test/integration/attack-grpc.test.ts', 'messages past the limit of the control plane end their call']],
+    note: 'a sidecar relays messages and holds none of them whole',
+  },
   { row: 26, what: 'GOAWAY with no streams allowed', note: noHttp2 },
 
   // Policy, identity, TLS.

@@ -1,11 +1,11 @@
 /** What an attack costs a sidecar that is a process of its own: memory and descriptors (rows 42 and 50). */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
 import net from 'node:net'
 import { after, before, describe, it } from 'node:test'
 import { sendRaw } from '../support/raw.ts'
 import { RealMesh } from '../support/real-mesh.ts'
+import { residentBytes } from '../support/real-process.ts'
 import { eventually } from '../support/shop.ts'
 
 const policies = `apiVersion: outrigger.dev/v1alpha1
@@ -97,8 +97,3 @@ describe('a sidecar as a process', () => {
     sidecar.checkAlive()
   })
 })
-
-/** VmRSS. */
-function residentBytes(pid: number): number {
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))![1]) * 1_024
-}

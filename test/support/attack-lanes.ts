@@ -4,7 +4,7 @@ import net from 'node:net'
 import { systemClock } from '../../src/base/clock.ts'
 import { Live } from '../../src/base/live.ts'
 import type { Credentials } from '../../src/identity/credentials.ts'
-import { Connector } from '../../src/upstream/connect.ts'
+import { Connector, type Inside } from '../../src/upstream/connect.ts'
 import { credentialsOf, type Mesh } from './mesh.ts'
 import { type Exchanged, readUntil, sendRaw } from './raw.ts'
 
@@ -100,11 +100,11 @@ export async function throughConnect(mesh: Mesh, app: string, bytes: string): Pr
 }
 
 /** A connection with the certificate of `client`, past its sidecar. */
-export async function dialAsPeer(mesh: Mesh, app: string): Promise<net.Socket> {
+export async function dialAsPeer(mesh: Mesh, app: string, inside: Inside = 'outrigger/http1'): Promise<net.Socket> {
   const connector = new Connector(systemClock, new Live<Credentials | undefined>(credentialsOf(mesh.get('client'))))
   const socket = await connector.dial(
     { key: app, address: mesh.get(app).address, port: 8080, identity: `spiffe://cluster.local/ns/test/sa/${app}` },
-    { inside: 'outrigger/http1', timeoutMs: 5_000 },
+    { inside, timeoutMs: 5_000 },
   )
   socket.on('error', () => {})
   return socket
