@@ -103,7 +103,7 @@ export class HpackEncoder {
     const max = this.#table.bytesMax
     if (max === this.#told && this.#smallest === max) return ''
     let text = ''
-    if (this.#smallest < max) text = integer(sizeUpdate, sizeUpdateMax, this.#smallest)
+    if (this.#smallest < max && this.#smallest < this.#told) text = integer(sizeUpdate, sizeUpdateMax, this.#smallest)
     this.#told = max
     this.#smallest = max
     return text + integer(sizeUpdate, sizeUpdateMax, max)

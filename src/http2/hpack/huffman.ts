@@ -116,22 +116,34 @@ export function huffmanDecode(bytes: Uint8Array, pos: number, end: number, out: 
       const ones = (1 << count) - 1
       return count < 8 && (held & ones) === ones ? made : -1
     } else {
-      let length = lookBits
-      let offset = -1
-      do {
-        // 30 ones are EOS, and no code has 29 bits.
-        if (++length >= eosBits) return -1
-        if (length > count) {
-          if (pos >= end) return -1
-          held = (held << 8) | bytes[pos++]!
-          count += 8
-        }
-        offset = ((held >>> (count - length)) & ((1 << length) - 1)) - firsts[length]!
-      } while (offset < 0 || offset >= counts[length]!)
-      out[made++] = byCode[places[length]! + offset]!
-      count -= length
+      const byte = longCode(bytes, pos, end, held, count)
+      if (byte === -1) return -1
+      out[made++] = byte
+      // Whole bytes that were taken from `bytes` for it, and what is left of the last.
+      const more = lengths[byte]! - count
+      const taken = more > 0 ? (more + 7) >>> 3 : 0
+      pos += taken
+      count += taken * 8 - lengths[byte]!
+      if (taken > 0) held = bytes[pos - 1]!
     }
   }
+}
+
+/** The byte whose code of more than 12 bits begins the lowest `count` bits of `held` and goes on at `pos`; -1: none. */
+function longCode(bytes: Uint8Array, pos: number, end: number, held: number, count: number): number {
+  let bits = 0
+  for (let length = 1; length <= eosBits; length++) {
+    if (count === 0) {
+      if (pos >= end) return -1
+      held = bytes[pos++]!
+      count = 8
+    }
+    count--
+    bits = (bits << 1) | ((held >>> count) & 1)
+    const offset = bits - firsts[length]!
+    if (offset >= 0 && offset < counts[length]!) return byCode[places[length]! + offset]!
+  }
+  return -1
 }
 
 /** Bytes of latin1 text in Huffman code. */
