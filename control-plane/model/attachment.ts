@@ -99,7 +99,8 @@ export function displacement(
   return by === undefined ? undefined : { by, ports, left: meant.filter((one) => !ports.includes(one)) }
 }
 
-function settle(attached: readonly AttachedRoute[], service: DocumentOf<'Service'>): AttachedRoute[] {
+function settle(attached: AttachedRoute[], service: DocumentOf<'Service'>): AttachedRoute[] {
+  if (!attached.some(({ route }) => route.kind === 'GRPCRoute')) return attached
   return attached.flatMap((one) => {
     const lost = displacement(attached, one.route, service, one.port)
     return lost === undefined ? [one] : lost.left.map((port) => ({ ...one, port }))

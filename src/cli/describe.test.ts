@@ -14,8 +14,8 @@ import {
   runCommand,
   sidecar,
 } from '../../test/support/cli-cluster.ts'
+import { exchange } from '../../test/support/exchanges.ts'
 import { ServiceSchema } from '../api/gen/outrigger_pb.ts'
-import type { RequestHead } from '../base/exchange.ts'
 import { compileRoutes } from '../route/table.ts'
 import { inPrecedence } from './describe/precedence.ts'
 
@@ -244,8 +244,8 @@ test('the order is the one that the sidecar finds', () => {
         matches: matches.map((one) => ({ ...one, headers: exact(one.headers), query: exact(one.query) })),
       }))
       const table = compileRoutes(fromJson(ServiceSchema, { namespace: 'shop', name: 's', rules: json }), 'shop')
-      const head = { method, target: query ? `${target}?q=1` : target, headers } as unknown as RequestHead
-      const found = table.match(head, 80)
+      const request = exchange({ method, target: query ? `${target}?q=1` : target, headers: [...headers] })
+      const found = table.match(request, 80)
       const first = inPrecedence(json).find(({ match: one }) => {
         const alone = compileRoutes(
           fromJson(ServiceSchema, {
@@ -253,7 +253,7 @@ test('the order is the one that the sidecar finds', () => {
           }),
           'shop',
         )
-        return alone.match(head, 80) !== undefined
+        return alone.match(request, 80) !== undefined
       })
       assert.equal(found?.rule.name, first?.rule.name)
     }),

@@ -85,7 +85,7 @@ class FaultInjector {
     // Nothing tells the sidecar that a fault has expired: each request looks.
     if (fault.expiresAt <= this.#env.clock.wall()) return false
     if (fault.matches.length === 0) return true
-    for (const match of fault.matches) if (match.matches(exchange.request)) return true
+    for (const match of fault.matches) if (match.matches(exchange)) return true
     return false
   }
 

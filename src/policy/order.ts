@@ -57,7 +57,7 @@ export interface CompiledService {
 /** Routing: which rule answers. 404 if none does (HTTPRoute: "no matches"), which is UNIMPLEMENTED in gRPC. */
 function routed(service: string, table: RouteTable): Service {
   return (exchange) => {
-    const match = table.match(exchange.request, exchange.servicePort)
+    const match = table.match(exchange, exchange.servicePort)
     if (match === undefined) {
       const { method, target } = exchange.request
       const isForGrpc = table.matches.some(({ match: { grpc } }) => grpc !== undefined)

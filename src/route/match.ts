@@ -1,7 +1,6 @@
 import { RE2JS } from 're2js'
 import { type GrpcMatch, type KeyMatch, type RouteMatch, StringMatchType } from '../api/gen/outrigger_pb.ts'
 import type { RequestHead } from '../base/exchange.ts'
-import { isGrpcRequest } from '../base/grpc.ts'
 import { sameName } from '../base/headers.ts'
 import { literalPath, pathOf } from './path.ts'
 
@@ -16,6 +15,12 @@ interface ValueMatch {
   readonly name: string
   readonly exact: string
   readonly regex: RE2JS | undefined
+}
+
+/** What matches look at: an exchange. */
+export interface Routed {
+  readonly request: RequestHead
+  readonly isGrpc: boolean
 }
 
 /** One `matches[]` entry of a route or a fault, compiled: all of its parts must hold. */
@@ -43,8 +48,8 @@ export class RequestMatch {
   }
 
   /** Whether the request meets it. */
-  matches(head: RequestHead): boolean {
-    return this.matchesPath(pathOf(head.target)) && this.matchesRest(head)
+  matches(of: Routed): boolean {
+    return this.matchesPath(pathOf(of.request.target)) && this.matchesRest(of)
   }
 
   /** Whether the path alone (without query) meets it. */
@@ -63,9 +68,10 @@ export class RequestMatch {
   }
 
   /** Whether everything but the path meets it. */
-  matchesRest(head: RequestHead): boolean {
+  matchesRest(of: Routed): boolean {
+    const head = of.request
     if (this.method !== '' && this.method !== head.method) return false
-    if (this.grpc !== undefined && !isGrpcRequest(head)) return false
+    if (this.grpc !== undefined && !of.isGrpc) return false
     for (const wanted of this.headers) if (!hasHeader(head, wanted)) return false
     if (this.query.length === 0) return true
     const query = queryOf(head.target)

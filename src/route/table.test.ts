@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { create, type MessageInitShape } from '@bufbuild/protobuf'
-import { head } from '../../test/support/exchanges.ts'
+import { exchange } from '../../test/support/exchanges.ts'
 import { type RouteMatchSchema, type RuleSchema, ServiceSchema, StringMatchType } from '../api/gen/outrigger_pb.ts'
 import type { RequestHead } from '../base/exchange.ts'
 import { compileRoutes } from './table.ts'
@@ -183,7 +183,7 @@ const precedence: [string, RuleInit[], Partial<RequestHead>, string | undefined]
 
 for (const [what, rules, request, expected] of precedence) {
   test(`routes: ${what}`, () => {
-    assert.equal(compile(rules).match(head(request), 80)?.rule.name, expected)
+    assert.equal(compile(rules).match(exchange(request), 80)?.rule.name, expected)
   })
 }
 
@@ -267,22 +267,22 @@ const grpcPrecedence: [string, RuleInit[], Partial<RequestHead>, string | undefi
 
 for (const [what, rules, request, expected] of grpcPrecedence) {
   test(`routes gRPC: ${what}`, () => {
-    assert.equal(compile(rules).match(head(request), 80)?.rule.name, expected)
+    assert.equal(compile(rules).match(exchange(request), 80)?.rule.name, expected)
   })
 }
 
 test('a rule of a port holds for that port only', () => {
   const table = compile([rule('any', [prefix('/')]), rule('admin', [exact('/x')], { port: 9090 })])
-  assert.equal(table.match(head({ target: '/x' }), 9090)?.rule.name, 'admin')
-  assert.equal(table.match(head({ target: '/x' }), 80)?.rule.name, 'any')
-  assert.equal(table.match(head({ target: '/y' }), 9090)?.rule.name, 'any')
+  assert.equal(table.match(exchange({ target: '/x' }), 9090)?.rule.name, 'admin')
+  assert.equal(table.match(exchange({ target: '/x' }), 80)?.rule.name, 'any')
+  assert.equal(table.match(exchange({ target: '/y' }), 9090)?.rule.name, 'any')
 })
 
 test('consumer routes come first for their namespace, and do not exist for others', () => {
   const rules = [rule('producer', [exact('/a')]), rule('consumer', [prefix('/')], { consumerNamespace: 'web' })]
-  assert.equal(compile(rules, 'web').match(head({ target: '/a' }), 80)?.rule.name, 'consumer')
-  assert.equal(compile(rules, 'shop').match(head({ target: '/a' }), 80)?.rule.name, 'producer')
-  assert.equal(compile(rules, 'shop').match(head({ target: '/b' }), 80), undefined)
+  assert.equal(compile(rules, 'web').match(exchange({ target: '/a' }), 80)?.rule.name, 'consumer')
+  assert.equal(compile(rules, 'shop').match(exchange({ target: '/a' }), 80)?.rule.name, 'producer')
+  assert.equal(compile(rules, 'shop').match(exchange({ target: '/b' }), 80), undefined)
 })
 
 test('for a namespace with consumer routes there are no producer routes, port by port', () => {
@@ -292,7 +292,7 @@ test('for a namespace with consumer routes there are no producer routes, port by
     rule('other', [exact('/b')], { consumerNamespace: 'desk' }),
   ]
   const found = (namespace: string, target: string, port: number) =>
-    compile(rules, namespace).match(head({ target }), port)?.rule.name
+    compile(rules, namespace).match(exchange({ target }), port)?.rule.name
   assert.equal(found('web', '/a', 80), 'consumer')
   assert.equal(found('web', '/b', 80), undefined, 'no producer route for what the consumer routes leave out')
   assert.equal(found('web', '/b', 81), 'producer', 'the consumer route is not for this port')
@@ -303,14 +303,14 @@ test('for a namespace with consumer routes there are no producer routes, port by
 test('the implied rule steps back where there is any route', () => {
   const implied: RuleInit = { name: '0', matches: [prefix('/')] }
   const rules = [implied, rule('consumer', [exact('/a')], { consumerNamespace: 'web' })]
-  assert.equal(compile(rules, 'web').match(head({ target: '/b' }), 80), undefined)
-  assert.equal(compile(rules, 'shop').match(head({ target: '/b' }), 80)?.name, 'default')
+  assert.equal(compile(rules, 'web').match(exchange({ target: '/b' }), 80), undefined)
+  assert.equal(compile(rules, 'shop').match(exchange({ target: '/b' }), 80)?.name, 'default')
 })
 
 test('the prefix that was met is told', () => {
   const table = compile([rule('a', [prefix('/a/'), prefix('/b/c')])])
-  assert.equal(table.match(head({ target: '/a/x' }), 80)?.prefix, '/a')
-  assert.equal(table.match(head({ target: '/b/c' }), 80)?.prefix, '/b/c')
+  assert.equal(table.match(exchange({ target: '/a/x' }), 80)?.prefix, '/a')
+  assert.equal(table.match(exchange({ target: '/b/c' }), 80)?.prefix, '/b/c')
 })
 
 const broken: [string, Match, RegExp][] = [
@@ -336,12 +336,12 @@ test('refuses a rule without matches', () => {
 
 test('a regex that would run away takes linear time', () => {
   const table = compile([rule('a', [regex('/(a+)+b')])])
-  assert.equal(table.match(head({ target: '/' + 'a'.repeat(5_000) }), 80), undefined)
+  assert.equal(table.match(exchange({ target: '/' + 'a'.repeat(5_000) }), 80), undefined)
 })
 
 test('the number of rules does not matter to an exact or prefix lookup', () => {
   const rules = Array.from({ length: 500 }, (_, i) => rule(`r${i}`, [prefix(`/p${i}/q`), exact(`/e${i}`)]))
   const table = compile(rules)
-  assert.equal(table.match(head({ target: '/p499/q/r' }), 80)?.rule.name, 'r499')
-  assert.equal(table.match(head({ target: '/e250' }), 80)?.rule.name, 'r250')
+  assert.equal(table.match(exchange({ target: '/p499/q/r' }), 80)?.rule.name, 'r499')
+  assert.equal(table.match(exchange({ target: '/e250' }), 80)?.rule.name, 'r250')
 })

@@ -1,7 +1,6 @@
 import type { PolicyRef, Rule, Service as ServiceMessage } from '../api/gen/outrigger_pb.ts'
-import type { RequestHead } from '../base/exchange.ts'
 import type { Service } from '../base/stack.ts'
-import { compileMatch, type RequestMatch } from './match.ts'
+import { compileMatch, type RequestMatch, type Routed } from './match.ts'
 import { pathOf } from './path.ts'
 
 /** One match of one rule. */
@@ -21,7 +20,7 @@ export interface CompiledMatch {
 export interface RouteTable {
   readonly matches: readonly CompiledMatch[]
   /** The first in order of precedence that holds; undefined = 404. `port` is the Service's port that was called. */
-  match(head: RequestHead, port: number): CompiledMatch | undefined
+  match(of: Routed, port: number): CompiledMatch | undefined
 }
 
 /**
@@ -84,9 +83,9 @@ class Table implements RouteTable {
     }
   }
 
-  match(head: RequestHead, port: number): CompiledMatch | undefined {
+  match(of: Routed, port: number): CompiledMatch | undefined {
     const table = this.#byPort.size === 0 ? this.#anyPort : (this.#byPort.get(port) ?? this.#anyPort)
-    return table.match(head)
+    return table.match(of)
   }
 }
 
@@ -102,9 +101,9 @@ class PortTable {
     this.#rules = new PathIndex(consumer.length > 0 ? consumer : producer)
   }
 
-  match(head: RequestHead): CompiledMatch | undefined {
-    const path = pathOf(head.target)
-    return this.#rules.match(head, path)
+  match(of: Routed): CompiledMatch | undefined {
+    const path = pathOf(of.request.target)
+    return this.#rules.match(of, path)
   }
 }
 
@@ -128,31 +127,31 @@ class PathIndex {
     }
   }
 
-  match(head: RequestHead, path: string): CompiledMatch | undefined {
+  match(of: Routed, path: string): CompiledMatch | undefined {
     if (this.#exact.size > 0) {
       const candidates = this.#exact.get(path)
       if (candidates !== undefined) {
-        const found = firstOf(candidates, head)
+        const found = firstOf(candidates, of)
         if (found !== undefined) return found
       }
     }
     if (this.#prefixLengthMax > 0) {
-      const found = this.#longestPrefix(head, path)
+      const found = this.#longestPrefix(of, path)
       if (found !== undefined) return found
     }
     for (const candidate of this.#regexes) {
-      if (candidate.match.matchesPath(path) && candidate.match.matchesRest(head)) return candidate
+      if (candidate.match.matchesPath(path) && candidate.match.matchesRest(of)) return candidate
     }
-    return firstOf(this.#any, head)
+    return firstOf(this.#any, of)
   }
 
-  #longestPrefix(head: RequestHead, path: string): CompiledMatch | undefined {
+  #longestPrefix(of: Routed, path: string): CompiledMatch | undefined {
     let end = path.length
     while (end > 0) {
       if (end <= this.#prefixLengthMax) {
         const candidates = this.#prefixes.get(end === path.length ? path : path.slice(0, end))
         if (candidates !== undefined) {
-          const found = firstOf(candidates, head)
+          const found = firstOf(candidates, of)
           if (found !== undefined) return found
         }
       }
@@ -162,8 +161,8 @@ class PathIndex {
   }
 }
 
-function firstOf(candidates: readonly CompiledMatch[], head: RequestHead): CompiledMatch | undefined {
-  for (const candidate of candidates) if (candidate.match.matchesRest(head)) return candidate
+function firstOf(candidates: readonly CompiledMatch[], of: Routed): CompiledMatch | undefined {
+  for (const candidate of candidates) if (candidate.match.matchesRest(of)) return candidate
   return undefined
 }
 
