@@ -62,13 +62,16 @@ export class HttpEngines {
     })
   }
 
-  /** Takes over a socket on which HTTP/1.1 is expected, or HTTP/2 with prior knowledge (RFC 9113 section 3.3). */
-  accept(socket: Socket, downstream: Downstream, rules: RequestRules = this.rules): void {
-    this.#http1.accept(socket, downstream, rules)
+  /**
+   * Takes over a socket on which HTTP/1.1 comes, or HTTP/2 with prior knowledge (RFC 9113 section 3.3). `declared`: what
+   * what is neither is refused as.
+   */
+  accept(socket: Socket, downstream: Downstream, rules: RequestRules, declared: Protocol): void {
+    this.#http1.accept(socket, downstream, rules, declared === Protocol.HTTP2)
   }
 
   /** The handshake has said that it is HTTP/2. */
-  acceptHttp2(socket: Socket, downstream: Downstream, rules: RequestRules = this.rules): void {
+  acceptHttp2(socket: Socket, downstream: Downstream, rules: RequestRules): void {
     this.#http2.accept(socket, downstream, rules)
   }
 

@@ -282,7 +282,11 @@ export class Inbound {
     const rules = identity === undefined ? this.http.rules : this.#meshRules
     if ('alpnProtocol' in socket && socket.alpnProtocol === 'outrigger/h2')
       this.http.acceptHttp2(socket, downstream, rules)
-    else this.http.accept(socket, downstream, rules)
+    else this.http.accept(socket, downstream, rules, this.#declared(arrival.port))
+  }
+
+  #declared(port: number): Protocol {
+    return this.#compiled === undefined ? Protocol.UNSPECIFIED : protocolOf(this.#compiled.message, port)
   }
 
   async #opaque(
@@ -354,11 +358,7 @@ export class Inbound {
   readonly #local: Service = (exchange) => {
     const app = this.#apps.get(exchange.downstream)
     if (app === undefined) return Promise.reject(new MeshError('UNEXPECTED', 'a connection without an application'))
-    const declared =
-      this.#compiled === undefined
-        ? Protocol.UNSPECIFIED
-        : protocolOf(this.#compiled.message, exchange.downstream.localPort)
-    exchange.http2 = goesByHttp2(exchange.request, declared)
+    exchange.http2 = goesByHttp2(exchange.request, this.#declared(exchange.downstream.localPort))
     return this.#pools.pool(app, undefined, exchange.http2).send(exchange, traceHeaderLines(exchange, undefined))
   }
 

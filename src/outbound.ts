@@ -86,7 +86,7 @@ export class Outbound {
 
   /** Explicit capture: HTTP/1.1 that names its destination by authority, or CONNECT; or TLS, relayed by server name. */
   acceptExplicit(socket: Socket): void {
-    this.http.accept(socket, downstreamOf(socket, false))
+    this.http.accept(socket, downstreamOf(socket, false), this.http.rules, Protocol.UNSPECIFIED)
   }
 
   /** A local port that stands for one Service (`name[.ns]:port`). */
@@ -135,7 +135,7 @@ export class Outbound {
     }
     if (http) {
       this.#fixed.set(downstream, resolve)
-      this.http.accept(socket, downstream)
+      this.http.accept(socket, downstream, this.http.rules, declared)
       return
     }
     await this.#opaque(socket, downstream, target, head)

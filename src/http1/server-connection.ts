@@ -32,6 +32,7 @@ export class ServerConnection implements PayloadSink {
   readonly #socket: Socket
   readonly #downstream: Downstream
   readonly #rules: RequestRules
+  readonly #expectsHttp2: boolean
   readonly #reads: StaticReads | undefined
   #state: State = 'head'
   /** Bytes read and not yet used. */
@@ -71,7 +72,8 @@ export class ServerConnection implements PayloadSink {
   /** The next request waits until the client has read what was written. */
   #awaitsReader = false
 
-  constructor(server: Http1Server, socket: Socket, downstream: Downstream, rules: RequestRules) {
+  constructor(server: Http1Server, socket: Socket, downstream: Downstream, rules: RequestRules, expectsHttp2: boolean) {
+    this.#expectsHttp2 = expectsHttp2
     this.#server = server
     this.#socket = socket
     this.#downstream = downstream
@@ -200,6 +202,8 @@ export class ServerConnection implements PayloadSink {
       if (request.head.expectContinue && chunk.length > found + 4)
         request = { ...request, head: { ...request.head, expectContinue: false } }
     } catch (error) {
+      // Where HTTP/2 is meant, its engine says what is wrong with it.
+      if (this.#expectsHttp2 && this.#requests === 0 && this.#leaveHttp2(chunk)) return
       this.#refuse(MeshError.from(error, 'BAD_REQUEST'))
       return
     }

@@ -59,11 +59,11 @@ export class Http1Server {
     return this.#connections.size
   }
 
-  /** Takes over a socket on which HTTP/1.1 is expected. `dropReserved` defaults to the server's own rule. */
-  accept(socket: Socket, downstream: Downstream, rules: RequestRules = this.rules): void {
+  /** Takes over a socket. `expectsHttp2`: what is no HTTP/1.1 is meant to be HTTP/2, and refused as such. */
+  accept(socket: Socket, downstream: Downstream, rules: RequestRules = this.rules, expectsHttp2 = false): void {
     // It may have died while its destination was looked up; then no 'close' would follow.
     if (socket.destroyed) return
-    const connection = new ServerConnection(this, socket, downstream, rules)
+    const connection = new ServerConnection(this, socket, downstream, rules, expectsHttp2)
     this.#connections.add(connection)
     socket.once('close', () => this.#connections.delete(connection))
   }

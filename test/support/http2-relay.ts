@@ -1,6 +1,7 @@
 /** Both engines alone, between clients and one upstream, no policy: what they refuse, relay and translate shows here. */
 import { once } from 'node:events'
 import net from 'node:net'
+import { Protocol } from '../../src/api/gen/outrigger_pb.ts'
 import { textBody } from '../../src/base/body.ts'
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { MeshError } from '../../src/base/errors.ts'
@@ -9,6 +10,7 @@ import { Live } from '../../src/base/live.ts'
 import type { Service } from '../../src/base/stack.ts'
 import { HttpEngines } from '../../src/http-engines.ts'
 import type { Credentials } from '../../src/identity/credentials.ts'
+import { downstreamOf } from '../../src/outbound.ts'
 import { relay } from '../../src/tcp/relay.ts'
 import { Connector } from '../../src/upstream/connect.ts'
 import { Pools } from '../../src/upstream/pools.ts'
@@ -27,6 +29,8 @@ export interface Http2Relay extends AsyncDisposable {
 export interface Http2RelayOptions {
   readonly clock?: Clock
   readonly allowConnect?: boolean
+  /** What the port is said to speak. */
+  readonly declared?: Protocol
   /** What the upstream speaks; without it what the client speaks. */
   readonly upstreamHttp2?: boolean
   /** Wraps the plain relay. */
@@ -63,17 +67,7 @@ export async function startHttp2Relay(upstreamPort: number, options: Http2RelayO
     },
   })
   const listener = net.createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) =>
-    engines.accept(socket, {
-      direction: 'outbound',
-      remoteAddress: socket.remoteAddress ?? '',
-      remotePort: socket.remotePort ?? 0,
-      proxy: undefined,
-      localAddress: socket.localAddress ?? '',
-      localPort: socket.localPort ?? 0,
-      identity: undefined,
-      tls: false,
-      captured: false,
-    }),
+    engines.accept(socket, downstreamOf(socket, false), engines.rules, options.declared ?? Protocol.UNSPECIFIED),
   )
   listener.listen(0, '127.0.0.1')
   await once(listener, 'listening')
