@@ -90,7 +90,10 @@ export function isServerError(status: number): boolean {
   }
 }
 
-/** Whether an answer to a call is its status and nothing else: no message came, and none will. */
+/**
+ * Whether an answer to a call is its status and nothing else: no message came, and none will. In one head, or in a head
+ * and trailers that came together with it.
+ */
 export function isTrailersOnly({ body }: Response): boolean {
   return body.length === 0
 }

@@ -160,12 +160,14 @@ function conditionOf(status: number): GrpcCondition | undefined {
   }
 }
 
+const pushbackField = 'grpc-retry-pushback-ms'
+
 /**
  * How long the server asks to wait before a call is tried again (gRFC A6 "pushback"); 0 where it says nothing, not a
  * number where it asks not to: by a negative one, or by what is none.
  */
-export function pushbackMs({ headers }: Response): number {
-  const text = headerValue(headers, 'grpc-retry-pushback-ms')
+export function pushbackMs({ headers, trailers = [] }: Response): number {
+  const text = headerValue(trailers, pushbackField) ?? headerValue(headers, pushbackField)
   if (text === undefined) return 0
   return /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN
 }

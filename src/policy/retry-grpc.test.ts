@@ -167,6 +167,19 @@ describe('pushback of the server', () => {
     test(`"${text}": not again`, async () => assert.equal((await send(policy, [asks(text)])).tries.length, 1))
   }
 
+  test('it may stand in trailers that came with the head', async () => {
+    const outcome: Outcome = () => {
+      const response = answer(200, ['content-type', 'application/grpc'])
+      response.trailers = ['grpc-status', '14', 'grpc-retry-pushback-ms', '500']
+      return response
+    }
+    const { tries } = await send(policy, [outcome, status(0)])
+    assert.deepEqual(
+      tries.map(({ at }) => at),
+      [1_000, 1_500],
+    )
+  })
+
   test('longer than the caller waits: the answer is given at once', async () => {
     const { outcome, tries } = await send(policy, [asks('600')], grpcExchange(['grpc-timeout', '500m']))
     assert.equal(tries.length, 1)
