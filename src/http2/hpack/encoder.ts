@@ -3,10 +3,11 @@
  * second time, so that what is new in every request pushes nothing out. A field that repeats costs one look-up by its name and a
  * comparison with the few values that the table has for it.
  */
+import { chars } from '../octets.ts'
 import { DynamicTable, entryOverhead, tableBytesDefault } from './dynamic-table.ts'
 import { type FieldKind, fieldKinds, fresh, ordinary, secret } from './field-kinds.ts'
 import { huffmanEncode, huffmanLength } from './huffman.ts'
-import { integer, octets } from './integer.ts'
+import { integer } from './integer.ts'
 import { Seen } from './seen.ts'
 import { dynamicStart, staticFields } from './static-table.ts'
 
@@ -119,7 +120,7 @@ export class HpackEncoder {
       if (entry.value !== value) continue
       if (entry.code !== '') return entry.code
       const index = this.#table.indexOf(entry as DynamicEntry)
-      return index < indexedMax ? octets[indexed | index]! : integer(indexed, indexedMax, index)
+      return index < indexedMax ? chars[indexed | index]! : integer(indexed, indexedMax, index)
     }
     return this.#literal(known, name, value)
   }
@@ -169,7 +170,7 @@ export class HpackEncoder {
 
   /** A literal up to its value: what it is, and its name as an index if there is one. */
   #prefix(first: number, prefixMax: number, known: Name | undefined, name: string): string {
-    if (known === undefined) return octets[first]! + shortString(name)
+    if (known === undefined) return chars[first]! + shortString(name)
     const index =
       known.index > 0 ? known.index : this.#table.indexOf(known.entries[known.entries.length - 1] as DynamicEntry)
     return integer(first, prefixMax, index)
