@@ -74,6 +74,27 @@ test('a route whose backend is not there says so, until it is', limit, async () 
   await home.wait('httproute/a', ofParent('ResolvedRefs', 'ResolvedRefs'))
 })
 
+test('a GRPCRoute is in force, and an older HTTPRoute for the same port is not while it is there', limit, async () => {
+  const older = route('g-old', 'g', 'g')
+  const grpc = { ...route('g', 'g', 'g'), kind: 'GRPCRoute' }
+  await home.apply([service('g'), older])
+  await home.wait('httproute/g-old', ofParent('Accepted', 'Accepted'))
+  await home.apply(grpc)
+  await home.wait('grpcroute/g', ofParent('Accepted', 'Accepted'))
+  await home.wait('grpcroute/g', ofParent('ResolvedRefs', 'ResolvedRefs'))
+  await home.wait('httproute/g-old', ofParent('Accepted', 'Conflicted'))
+  await home.wait('httproute/g-old', ofParent('Programmed', 'Conflicted'))
+  const { status, metadata } = await home.get('grpcroute', 'g')
+  const [parent] = status.parents
+  assert.deepEqual(parent.parentRef, { group: '', kind: 'Service', name: 'g' })
+  for (const { observedGeneration } of parent.conditions) assert.equal(observedGeneration, metadata.generation)
+  // The API server takes it, and we do not.
+  await home.apply({ ...grpc, spec: { ...grpc.spec, rules: [] } })
+  await home.wait('grpcroute/g', ofParent('Accepted', 'UnsupportedValue'))
+  await home.delete(grpc)
+  await home.wait('httproute/g-old', ofParent('Accepted', 'Accepted'))
+})
+
 test('a policy for a Service that is not there is not accepted, until it is', limit, async () => {
   await home.apply(policy('BackendPolicy', 'b', { targetRefs: target('b') }))
   await home.wait('bep/b', 'Accepted=False')
