@@ -7,6 +7,7 @@ import { StateFolder } from './base/state-folder.ts'
 import { OptionsError, type ProxyOptions, parseProxyOptions } from './options.ts'
 import { type Sidecar, startSidecar } from './sidecar.ts'
 import { descriptorSink } from './telemetry/line-writer.ts'
+import { applyV8Settings } from './v8-settings.ts'
 
 /** Runs one sidecar until it is told to stop. Exit code 2: flags are wrong; 1: it could not start. */
 export async function runProxy(argv: string[]): Promise<void> {
@@ -67,6 +68,7 @@ export async function runProxy(argv: string[]): Promise<void> {
       stdout: descriptorSink(1),
       onDrain: () => stop('drain'),
     })
+    applyV8Settings()
     // One request must never take the others with it; what happened is in the log with its stack.
     process.on('unhandledRejection', (error) => log.error('unhandled rejection', { error }))
     log.info(`sidecar of ${options.namespace}/${options.workload} listens`, {
