@@ -1,8 +1,8 @@
 /** One request to an upstream, and its answer. */
-import { STATUS_CODES } from 'node:http'
 import { noBody, WholeBody } from '../base/body.ts'
 import { MeshError } from '../base/errors.ts'
 import { type Exchange, type Headers, Response } from '../base/exchange.ts'
+import { reasonPhrase } from '../base/reason-phrase.ts'
 import { isReserved } from '../http1/fields.ts'
 import type { ClientSession } from './client-session.ts'
 import { errorCode, errorName } from './frames.ts'
@@ -149,7 +149,7 @@ export class ClientStream extends Stream {
     this.#reject = undefined
     const { request } = this.#exchange
     const status = this.#status
-    const reason = request.version === '2' ? '' : (STATUS_CODES[status] ?? '')
+    const reason = request.version === '2' ? '' : reasonPhrase(status)
     if (this.#isTunnel && status < 300) {
       resolve(this.#switchProtocols(reason))
       return

@@ -42,6 +42,8 @@ export interface Http2Limits {
   /** Without a byte from the peer while streams are open: then PING, and without an answer for `pingTimeoutMs` the end. */
   readonly quietMs: number
   readonly pingTimeoutMs: number
+  /** Without a byte of a request body that is expected, other than of a gRPC call (as HTTP/1.1). Then its stream is reset. */
+  readonly bodyTimeoutMs: number
   /** Without progress of a stream whose peer gives no window (CVE-2019-9517; Envoy stream_idle_timeout). Then it is reset. */
   readonly stallTimeoutMs: number
   /** From the first GOAWAY of a drain, which takes new streams still, to the one that does not. */
@@ -69,6 +71,7 @@ export const http2Limits: Http2Limits = {
   idleTimeoutMs: 300_000,
   quietMs: 60_000,
   pingTimeoutMs: 20_000,
+  bodyTimeoutMs: 60_000,
   stallTimeoutMs: 60_000,
   goawayGraceMs: 300,
   lingerMs: 1_000,

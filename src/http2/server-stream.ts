@@ -169,6 +169,16 @@ export class ServerStream extends Stream {
     this.close(cancelled)
   }
 
+  /** A body of which nothing comes. Calls and tunnels may be silent as long as their connection lives. */
+  override checkTime(now: number): void {
+    const { bodyTimeoutMs } = this.session.limits
+    if (!this.receiving || now < this.activeAt + bodyTimeoutMs || this.#tunnel !== undefined) return
+    if (this.#exchange?.isGrpc === true || this.#response !== undefined) return
+    const error = new MeshError('REQUEST_TIMEOUT', `no byte of the request body for ${bodyTimeoutMs} ms`)
+    this.session.server.options.dropped(error, this.session.downstream)
+    this.reset(errorCode.CANCEL, error)
+  }
+
   malformed(message: string): void {
     this.onMalformed(message)
   }

@@ -404,7 +404,7 @@ export abstract class Session implements FrameHandler {
     if (protocol !== undefined) block += this.field(':protocol', protocol)
     if (!connect || protocol !== undefined)
       block += this.field(':scheme', request.scheme) + this.field(':path', request.target)
-    return block + this.field(':authority', request.authority)
+    return request.authority === '' ? block : block + this.field(':authority', request.authority)
   }
 
   /** HEADERS of a message that is under way. */
@@ -526,6 +526,7 @@ export abstract class Session implements FrameHandler {
     for (const stream of this.streams.values()) {
       if (now >= stream.stalledSince + stallTimeoutMs)
         stream.reset(errorCode.CANCEL, new MeshError(this.lostCode, `the peer took nothing for ${stallTimeoutMs} ms`))
+      else stream.checkTime(now)
     }
   }
 

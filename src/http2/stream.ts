@@ -83,6 +83,9 @@ export abstract class Stream implements Body, BodySink {
   protected abstract onClosed(failure: MeshError | undefined): void
   /** The message breaks a rule of HTTP (RFC 9113 section 8.1.1). */
   protected abstract onMalformed(message: string): void
+  /** Called now and then while the stream is open. */
+  checkTime(_now: number): void {}
+
   /** The body of the peer is whole. */
   protected onReceived(): void {}
 

@@ -2,6 +2,7 @@ import { noBody, textBody } from '../base/body.ts'
 import { MeshError, type MeshErrorCode } from '../base/errors.ts'
 import { type Exchange, type Headers, Response } from '../base/exchange.ts'
 import { grpcFieldsOf } from '../base/grpc.ts'
+import { reasonPhrase } from '../base/reason-phrase.ts'
 import type { Layer } from '../base/stack.ts'
 
 /** The part of a logger that rescue needs. */
@@ -72,29 +73,4 @@ function reason(error: MeshError, by: string): string {
   const { code, policy } = error
   if (policy === undefined) return `${code}; by=${by}`
   return `${code}; policy=${policy.kind}/${policy.namespace}/${policy.name}; version=${policy.version}; by=${by}`
-}
-
-function reasonPhrase(status: number): string {
-  return phrases[status] ?? ''
-}
-
-const phrases: Record<number, string> = {
-  400: 'Bad Request',
-  401: 'Unauthorized',
-  403: 'Forbidden',
-  404: 'Not Found',
-  405: 'Method Not Allowed',
-  408: 'Request Timeout',
-  413: 'Content Too Large',
-  417: 'Expectation Failed',
-  429: 'Too Many Requests',
-  431: 'Request Header Fields Too Large',
-  499: 'Client Closed Request',
-  500: 'Internal Server Error',
-  501: 'Not Implemented',
-  502: 'Bad Gateway',
-  503: 'Service Unavailable',
-  504: 'Gateway Timeout',
-  505: 'HTTP Version Not Supported',
-  508: 'Loop Detected',
 }

@@ -80,7 +80,7 @@ export class Http2Pool implements SessionOwner {
     if (exchange.cancelled !== undefined) return Promise.reject(unsent(exchange.cancelled))
     if ((this.#share?.requests ?? this.#active + this.#waiting.length) >= this.limits.requestsMax)
       return Promise.reject(this.#overflow('requestsMax', this.limits.requestsMax))
-    const session = this.#find()
+    const session = this.#find(exchange)
     if (session !== undefined) return this.#sendOn(session, exchange, lines, true)
     this.usedAt = this.#clock.now()
     if (this.#closed) return Promise.reject(this.#drained())
@@ -89,12 +89,17 @@ export class Http2Pool implements SessionOwner {
     return this.#wait(exchange, lines, false)
   }
 
-  #find(): ClientSession | undefined {
-    for (const session of this.#sessions) if (session.hasRoom) return session
+  #find(exchange: Exchange): ClientSession | undefined {
+    for (const session of this.#sessions) if (mayTake(session, exchange)) return session
     return undefined
   }
 
   #sendOn(session: ClientSession, exchange: Exchange, lines: string, repeatable: boolean): Promise<Response> {
+    const { upgrade } = exchange.request
+    if (upgrade !== undefined && !session.peerConnectProtocol) {
+      const what = `${this.#to.key} takes no ${upgrade} over HTTP/2 (RFC 8441); declare its port as HTTP/1.1`
+      return Promise.reject(new MeshError('UPSTREAM_PROTOCOL', what, { unsent: true }))
+    }
     this.#active++
     this.#share?.begun()
     const response = session.send(exchange, lines, repeatable)
@@ -166,7 +171,7 @@ export class Http2Pool implements SessionOwner {
 
   /** All who wait go on it, as many as it takes. */
   #serve(session: ClientSession): void {
-    while (this.#waiting.length > 0 && session.hasRoom) {
+    while (this.#waiting.length > 0 && mayTake(session, this.#waiting[0]!.exchange)) {
       const { exchange, lines, again, resolve } = this.#nextWaiter()!
       resolve(this.#sendOn(session, exchange, lines, !again))
     }
@@ -197,7 +202,12 @@ export class Http2Pool implements SessionOwner {
     if (session.idle) {
       this.usedAt = this.#clock.now()
       session.expireAt(this.usedAt + this.limits.idleTimeoutMs)
-      if (this.#closed || this.#share?.yields(this.#waiting.length > 0, this.usedAt) === true) {
+      // A peer that takes no streams at all is as good as gone (CVE-2021-32780).
+      if (
+        this.#closed ||
+        session.peerStreamsMax === 0 ||
+        this.#share?.yields(this.#waiting.length > 0, this.usedAt) === true
+      ) {
         session.leave()
         return
       }
@@ -224,7 +234,7 @@ export class Http2Pool implements SessionOwner {
   again(exchange: Exchange, lines: string, untouched: boolean): Promise<Response> | undefined {
     if (this.#closed || exchange.cancelled !== undefined || exchange.body.whole === undefined) return undefined
     if (!untouched && !isIdempotent(exchange.request.method)) return undefined
-    const session = this.#find()
+    const session = this.#find(exchange)
     if (session !== undefined) return this.#sendOn(session, exchange, lines, false)
     return this.#wait(exchange, lines, true)
   }
@@ -281,4 +291,9 @@ export class Http2Pool implements SessionOwner {
       unsent: true,
     })
   }
+}
+
+/** Whether a peer takes CONNECT for other protocols it says in its SETTINGS. */
+function mayTake(session: ClientSession, { request }: Exchange): boolean {
+  return session.hasRoom && (request.upgrade === undefined || session.settled)
 }
