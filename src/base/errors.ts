@@ -39,6 +39,8 @@ export const errorCodes = {
   VERSION_NOT_SUPPORTED: { source: 'downstream', retry: 'never', http: 505, grpc: 12, flag: 'DPE' },
   METHOD_NOT_ALLOWED: { source: 'downstream', retry: 'never', http: 405, grpc: 12, flag: 'DPE' },
   DOWNSTREAM_RESET: { source: 'downstream', retry: 'never', http: 499, grpc: 1, flag: 'DC' },
+  // A peer that costs more than it brings (RFC 9113 section 10.5).
+  FLOOD: { source: 'downstream', retry: 'never', http: 429, grpc: 8, flag: 'DPE' },
   LOOP: { source: 'internal', retry: 'never', http: 508, grpc: 9, flag: 'LOOP' },
   // Policy.
   NO_ROUTE: { source: 'policy', retry: 'never', http: 404, grpc: 12, flag: 'NR' },

@@ -244,8 +244,9 @@ export class ServerSession extends Session {
     this.endSocket()
   }
 
-  protected onViolation({ message }: ConnectionError): void {
-    this.server.options.dropped(this.protocolError(message), this.downstream)
+  protected onViolation({ code, message }: ConnectionError): void {
+    const flood = code === errorCode.ENHANCE_YOUR_CALM
+    this.server.options.dropped(flood ? new MeshError('FLOOD', message) : this.protocolError(message), this.downstream)
   }
 
   protected onSocketError(): void {}

@@ -104,8 +104,8 @@ const http2: readonly Vector[] = [
     post('Connection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n', 'abc'),
     { never: /upgrade|h2c/i, must: /abc$/ },
   ),
-  h2.refused('HTTP/2 preface', '9113 3.4', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 505),
-  h2.refused('HTTP/2 preface with frames', '9113 3.4', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0', 505),
+  h2.refused('HTTP/2 preface with a field', '9113 3.4', `PRI * HTTP/2.0\r\n${host}\r\nSM\r\n\r\n`, 505),
+  h2.refused('HTTP/2 preface with a path', '9113 3.4', 'PRI / HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0', 505),
   h2.refused('HTTP/2 preface as HTTP/1.1', '9112 3.2.4', `PRI * HTTP/1.1\r\n${host}\r\nSM\r\n\r\n`),
   h2.served('HTTP/2 preface after a request', '9113 3.4', `${get(host)}PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n`, {
     requests: 1,
