@@ -187,7 +187,7 @@ export abstract class Session implements FrameHandler {
     this.#dataStream = undefined
     if (stream?.receiving === true) {
       const padding = this.#dataCounted - this.#dataBytes
-      if (padding > 0) stream.acknowledgePadding(padding)
+      if (padding > 0) stream.acknowledge(padding)
       if (endStream) stream.finish(undefined)
     }
     this.#giveCredit()

@@ -22,7 +22,6 @@ export abstract class Stream implements Body, BodySink {
   receiving = true
   /** Bytes announcedBytes by Content-Length; -1 = none. */
   announcedBytes = -1
-  /** A body that the message cannot have: of HEAD, 204, 304. */
   length: number | undefined = undefined
   readonly whole = undefined
   /** What the peer may send before it has to wait. */
@@ -100,7 +99,7 @@ export abstract class Stream implements Body, BodySink {
       return
     }
     if (this.#unwanted) {
-      this.#acknowledge(length)
+      this.acknowledge(length)
       return
     }
     if (this.#text !== undefined) {
@@ -117,18 +116,13 @@ export abstract class Stream implements Body, BodySink {
       return
     }
     if (!this.#sink.data(bytes)) this.#paused = true
-    this.#acknowledge(length)
+    this.acknowledge(length)
   }
 
   /** Its frame used the windows, whatever becomes of it. */
   count(bytes: number): boolean {
     this.receiveWindow -= bytes
     return this.receiveWindow >= 0
-  }
-
-  /** Padding is passed on to nobody. */
-  acknowledgePadding(bytes: number): void {
-    this.#acknowledge(bytes)
   }
 
   /** The peer's last frame. */
@@ -179,7 +173,8 @@ export abstract class Stream implements Body, BodySink {
     this.#held = []
   }
 
-  #acknowledge(bytes: number): void {
+  /** They have been passed on, or are padding. */
+  acknowledge(bytes: number): void {
     this.#credit += bytes
     if (!this.#paused) this.#giveCredit()
   }
@@ -228,7 +223,7 @@ export abstract class Stream implements Body, BodySink {
     this.#release()
     this.#text = undefined
     this.#paused = false
-    this.#acknowledge(bytes)
+    this.acknowledge(bytes)
     this.onDiscarded(reason)
   }
 
@@ -241,7 +236,7 @@ export abstract class Stream implements Body, BodySink {
       this.#heldBytes -= bytes.length
       this.session.holds(-bytes.length)
       if (!this.#sink!.data(bytes)) this.#paused = true
-      this.#acknowledge(bytes.length)
+      this.acknowledge(bytes.length)
     }
     if (this.#paused) return
     this.#giveCredit()
