@@ -1,7 +1,9 @@
 import type { DocumentOf } from '../../src/api/documents/document.ts'
+import { Protocol } from '../../src/api/gen/outrigger_pb.ts'
 import { isServiceRef } from '../../src/api/policy/route-filter.ts'
 import type { DocumentIndex } from './document-index.ts'
 import { objectKey } from './document-key.ts'
+import { servicePortProtocol } from './opaque-ports.ts'
 import { allRoutes, type Route } from './route.ts'
 import { meshPorts } from './service-ports.ts'
 
@@ -52,12 +54,15 @@ export function routesByService(index: DocumentIndex): ReadonlyMap<string, reado
     for (const ref of route.value.spec.parentRefs) {
       const attachment = isServiceParent(ref) ? attach(index, route, ref) : undefined
       if (attachment?.is !== 'attached') continue
-      const key = objectKey(attachment.service)
-      const attached = routes.get(key) ?? []
-      if (attached.some((a) => a.route === route && (a.port === attachment.port || a.port === 0))) continue
-      const consumerNamespace = consumersOf(route, attachment.service)
-      routes.set(key, [...attached, { route, port: attachment.port, consumerNamespace }])
-      services.set(key, attachment.service)
+      const { service } = attachment
+      const key = objectKey(service)
+      let attached = routes.get(key) ?? []
+      for (const port of portsFor(route, service, attachment.port)) {
+        if (attached.some((a) => a.route === route && (a.port === port || a.port === 0))) continue
+        attached = [...attached, { route, port, consumerNamespace: consumersOf(route, service) }]
+      }
+      routes.set(key, attached)
+      services.set(key, service)
     }
   }
   for (const [key, attached] of routes) routes.set(key, settle(attached, services.get(key)!))
@@ -67,6 +72,29 @@ export function routesByService(index: DocumentIndex): ReadonlyMap<string, reado
 /** The namespace whose callers a route holds for; '' = all of them. */
 function consumersOf(route: Route, service: DocumentOf<'Service'>): string {
   return route.namespace === service.namespace ? '' : route.namespace
+}
+
+/**
+ * Ports of an attachment on which a route can see requests, by what the Service declares: no route sees those of an opaque
+ * port, a GRPCRoute none of a port for HTTP/1.1, where nothing can be gRPC.
+ */
+export function seenPorts(route: Route, service: DocumentOf<'Service'>, port: number): number[] {
+  const blind: readonly Protocol[] = [
+    Protocol.TCP,
+    Protocol.TLS,
+    ...(route.kind === 'GRPCRoute' ? [Protocol.HTTP1] : []),
+  ]
+  return meshPorts(service)
+    .filter((one) => (port === 0 || one.port === port) && !blind.includes(servicePortProtocol(service, one)))
+    .map((one) => one.port)
+}
+
+/** 0 = all. A GRPCRoute leaves requests alone that are none of its own: on the Service's ports for HTTP/1.1. */
+function portsFor(route: Route, service: DocumentOf<'Service'>, port: number): readonly number[] {
+  if (route.kind === 'HTTPRoute') return [port]
+  const meant = meshPorts(service).filter((one) => port === 0 || one.port === port)
+  const isForAll = meant.every((one) => servicePortProtocol(service, one) !== Protocol.HTTP1)
+  return isForAll ? [port] : seenPorts(route, service, port)
 }
 
 /** What GRPCRoutes have taken of the ports that an HTTPRoute is for. */

@@ -3,7 +3,7 @@ import type { DocumentOf } from '../../src/api/documents/document.ts'
 import { type Path, type Problem, problemAt } from '../../src/api/documents/problem.ts'
 import { Protocol } from '../../src/api/gen/outrigger_pb.ts'
 import type { RouteFilter } from '../../src/api/policy/route-filter.ts'
-import { attach, displacement, isServiceParent } from './attachment.ts'
+import { attach, displacement, isServiceParent, seenPorts } from './attachment.ts'
 import { type BackendReference, resolveBackend } from './backend-ref.ts'
 import { dangling } from './dangling.ts'
 import { objectKey } from './document-key.ts'
@@ -123,15 +123,12 @@ function checkAttached(
       : [problemAt(route, path, { code: 'displaced', message, expected: 'another port, or routes of one kind' })]
   }
   const meant = meshPorts(service).filter((p) => port === 0 || p.port === port)
-  const spoken = meant.map((p) => ({ port: p.port, protocol: servicePortProtocol(service, p) }))
-  const opaque = spoken.filter(({ protocol }) => protocol === Protocol.TCP || protocol === Protocol.TLS)
-  if (opaque.length > 0 && opaque.length === meant.length) {
-    return [warn('not-http', `${named} declares port ${opaque[0]!.port} as opaque: a route never sees its requests`)]
-  }
-  const http1 = spoken.filter(({ protocol }) => protocol === Protocol.HTTP1).map((p) => p.port)
-  if (route.kind === 'HTTPRoute' || http1.length === 0) return []
-  const message = `${named} declares ${portsText(http1)} as HTTP/1.1, where a GRPCRoute answers every request with 404`
-  return [warn('not-grpc', message)]
+  if (meant.length === 0 || seenPorts(route, service, port).length > 0) return []
+  const isHttp = meant.some((p) => servicePortProtocol(service, p) === Protocol.HTTP1)
+  const declares = `${named} declares ${portsText(meant.map((p) => p.port))} as`
+  return isHttp
+    ? [warn('not-grpc', `${declares} HTTP/1.1: a GRPCRoute never sees its requests`)]
+    : [warn('not-http', `${declares} opaque: a route never sees its requests`)]
 }
 
 function portsText(ports: readonly number[]): string {

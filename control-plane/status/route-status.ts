@@ -2,7 +2,7 @@
 import type { Document } from '../../src/api/documents/document.ts'
 import { Protocol } from '../../src/api/gen/outrigger_pb.ts'
 import type { RouteFilter } from '../../src/api/policy/route-filter.ts'
-import { attach, displacement } from '../model/attachment.ts'
+import { attach, displacement, seenPorts } from '../model/attachment.ts'
 import { type BackendReference, resolveBackend } from '../model/backend-ref.ts'
 import type { DocumentIndex } from '../model/document-index.ts'
 import { objectKey } from '../model/document-key.ts'
@@ -77,8 +77,11 @@ function acceptance({ index, routes }: MeshModel, route: Route, ref: ParentRef):
     return notAccepted(`${named} has no TCP port ${wanted}; its ports: ${portList(service)}`)
   }
   const meant = meshPorts(service).filter(({ port }) => attachment.port === 0 || port === attachment.port)
-  if (meant.length > 0 && meant.every((port) => isOpaque(servicePortProtocol(service, port)))) {
-    return notAccepted(`${named} declares what the route is for as opaque: the route never sees its requests`)
+  const seen = seenPorts(route, service, attachment.port)
+  if (meant.length > 0 && seen.length === 0) {
+    const isHttp = meant.some((port) => servicePortProtocol(service, port) === Protocol.HTTP1)
+    const what = isHttp ? 'HTTP/1.1; a port for gRPC has appProtocol kubernetes.io/h2c' : 'opaque'
+    return notAccepted(`${named} declares what the route is for as ${what}: the route never sees its requests`)
   }
   const lost = displacement(routes.get(objectKey(service)) ?? [], route, service, attachment.port)
   const taken =
@@ -86,16 +89,13 @@ function acceptance({ index, routes }: MeshModel, route: Route, ref: ParentRef):
   if (lost?.left.length === 0) return statement('Accepted', 'False', 'Conflicted', `${taken}: GRPCRoute comes first`)
   const holdsFor =
     service.namespace === route.namespace ? 'every caller' : `callers of namespace ${route.namespace} only`
-  const but = lost === undefined ? '' : ` on port ${lost.left.join(', ')}; ${taken}`
+  const left = lost?.left ?? seen
+  const but = `${left.length < meant.length ? ` on port ${left.join(', ')}` : ''}${lost === undefined ? '' : `; ${taken}`}`
   return statement('Accepted', 'True', 'Accepted', `holds for ${holdsFor} of ${named}${but}`)
 }
 
 function notAccepted(message: string): Statement {
   return statement('Accepted', 'False', 'NoMatchingParent', message)
-}
-
-function isOpaque(protocol: Protocol): boolean {
-  return protocol === Protocol.TCP || protocol === Protocol.TLS
 }
 
 interface RefFault {

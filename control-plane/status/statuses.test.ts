@@ -249,6 +249,27 @@ describe('GRPCRoute', () => {
     )
   })
 
+  it('leaves ports for HTTP/1.1 alone, and is not accepted when there is no other one', () => {
+    const both = [
+      { name: 'http', port: 80 },
+      { name: 'grpc', port: 90 },
+    ]
+    const g = grpcRoute('g', [backend('orders')])
+    const http = { parentRefs: [{ ...parent, port: 80 }] }
+    const [beside] = ofRoute('r', [service('orders', both), route([backend('orders')], http), g])
+    assert.deepEqual(said(beside)[0], 'Accepted True Accepted')
+    const [all] = ofRoute('g', [service('orders', both), g])
+    assert.equal(message(all, 'Accepted'), 'holds for every caller of Service shop/orders on port 90')
+    for (const objects of [
+      [service('orders', [both[0]!]), g],
+      [service('orders', both), grpcRoute('g', [backend('orders')], http)],
+    ]) {
+      const [none] = ofRoute('g', objects)
+      assert.deepEqual(said(none)[0], 'Accepted False NoMatchingParent')
+      assert.match(message(none, 'Accepted'), /as HTTP\/1\.1; a port for gRPC has appProtocol kubernetes\.io\/h2c/)
+    }
+  })
+
   it('leaves an HTTPRoute the ports that it is not for, and the parents', () => {
     const ports = [
       { name: 'http', port: 80 },

@@ -77,7 +77,7 @@ test('a route whose backend is not there says so, until it is', limit, async () 
 test('a GRPCRoute is in force, and an older HTTPRoute for the same port is not while it is there', limit, async () => {
   const older = route('g-old', 'g', 'g')
   const grpc = { ...route('g', 'g', 'g'), kind: 'GRPCRoute' }
-  await home.apply([service('g'), older])
+  await home.apply([{ ...service('g'), spec: { ports: [{ port: 80, name: 'grpc' }] } }, older])
   await home.wait('httproute/g-old', ofParent('Accepted', 'Accepted'))
   await home.apply(grpc)
   await home.wait('grpcroute/g', ofParent('Accepted', 'Accepted'))

@@ -61,7 +61,12 @@ describe('GRPCRoute', () => {
         res.end('ok')
       }
     mesh = await Mesh.start({
-      workloads: [{ name: 'client' }, { name: 'orders', app: app('v1') }, { name: 'orders-v2', app: app('v2') }],
+      workloads: [
+        { name: 'client' },
+        // A port that declares nothing: the calls of this test come over HTTP/1.1.
+        { name: 'orders', app: app('v1'), portName: 'api' },
+        { name: 'orders-v2', app: app('v2'), portName: 'api' },
+      ],
       policies,
     })
   })
