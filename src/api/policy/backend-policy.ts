@@ -166,7 +166,7 @@ const retryFields = z.strictObject({
     .max(retryConditions.length)
     .optional()
     .describe(
-      'Conditions, besides codes, under which a try is repeated; those from cancelled on are gRPC statuses. All of these but unavailable need POST among methods. Default: connect-failure, refused.',
+      'Conditions, besides codes, under which a try is repeated. From cancelled on they are statuses of gRPC calls, and but for unavailable need POST among methods. Default: connect-failure, refused.',
     )
     .meta({ default: ['connect-failure', 'refused'] }),
   codes: z.array(z.int().min(400).max(599)).min(1).max(200).optional().describe('Status codes that are retried.'),

@@ -11,7 +11,9 @@ export function timeouts(unset: { readonly request: string; readonly backendRequ
     .strictObject({
       request: duration()
         .optional()
-        .describe(`Whole request, all tries included. 0s: none. Default: ${unset.request}.`),
+        .describe(
+          `Whole request, all tries included; a gRPC call has less if its grpc-timeout says so. 0s: none. Default: ${unset.request}.`,
+        ),
       backendRequest: duration().optional().describe(`One try. 0s: none. Default: ${unset.backendRequest}.`),
     })
     .check(
