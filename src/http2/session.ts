@@ -395,7 +395,7 @@ export abstract class Session implements FrameHandler {
 
   /** One more field of a block that was begun. */
   field(name: string, value: string): string {
-    return this.#encoder.field(name.toLowerCase(), value)
+    return this.#encoder.field(name, value)
   }
 
   /** A block that begins with the pseudo-header fields of a request. */

@@ -3,6 +3,7 @@
  * bytes of the block: a field that is only an index costs two look-ups, whatever its size, and past a limit nothing is kept.
  */
 import { latin1 } from '../../base/latin1.ts'
+import { chars } from '../octets.ts'
 import { DynamicTable, entryOverhead, tableBytesDefault } from './dynamic-table.ts'
 import { nameFault, valueFault } from './field-check.ts'
 import { huffmanDecode, huffmanRoom } from './huffman.ts'
@@ -195,11 +196,21 @@ export class HpackDecoder {
     const length = huffmanDecode(this.#block, pos, end, out)
     if (length < 0) throw new HpackError('malformed Huffman string')
     this.#fault = isName ? nameFault(out, 0, length) : valueFault(out, 0, length)
-    return latin1(out, 0, length)
+    return length > copiedMax ? latin1(out, 0, length) : shortText(out, length)
   }
 
   #noteNeverIndexed(name: string): void {
     if (this.neverIndexed === none) this.neverIndexed = [name]
     else (this.neverIndexed as string[]).push(name)
   }
+}
+
+/** The first `length` bytes; up to a dozen cost less here than in Node's own way to do it. */
+function shortText(bytes: Buffer, length: number): string {
+  let text = ''
+  let i = 0
+  for (; i + 4 <= length; i += 4) text += String.fromCharCode(bytes[i]!, bytes[i + 1]!, bytes[i + 2]!, bytes[i + 3]!)
+  if (length - i === 3) return text + String.fromCharCode(bytes[i]!, bytes[i + 1]!, bytes[i + 2]!)
+  if (length - i === 2) return text + String.fromCharCode(bytes[i]!, bytes[i + 1]!)
+  return length - i === 1 ? text + chars[bytes[i]!]! : text
 }

@@ -70,6 +70,13 @@ describe('HpackEncoder', () => {
     assert.equal(wire.send(...same).length, 3)
   })
 
+  it('takes in all of dozens of fields that repeat', () => {
+    const fields = Array.from({ length: 60 }, (_, i) => [`x-name-${i * 37}`, String(i % 3)]).flat()
+    const wire = new Wire()
+    for (let i = 0; i < 3; i++) wire.send(...fields)
+    assert.ok(wire.send(...fields).length < 70)
+  })
+
   it('takes a value in when it comes again', () => {
     const wire = new Wire()
     for (let i = 0; i < 20; i++) wire.send(':path', `/other/${i}`)
@@ -85,6 +92,35 @@ describe('HpackEncoder', () => {
     assert.equal(wire.send('traceparent', '00-77'), '\x0f\x2f\x0500-77')
     assert.equal(wire.send('traceparent', '00-77'), '\x0f\x2f\x0500-77')
     assert.equal(wire.send('traceparent', '00-77'), '\x0f\x2f\x0500-77')
+  })
+
+  it('writes names in lower case, and knows them in any', () => {
+    const wire = new Wire()
+    const send = (name: string, value: string): string => {
+      const text = wire.encoder.field(name, value)
+      const read: string[] = []
+      wire.decoder.decode(Buffer.from(text, 'latin1'), 0, text.length, read, 1_000, 10)
+      assert.deepEqual(read, [name.toLowerCase(), value])
+      return text
+    }
+    const spellings = [
+      'Content-Type',
+      'content-type',
+      'CONTENT-TYPE',
+      'Content-type',
+      'content-Type',
+      'X-Some-Thing',
+      'x-some-thing',
+    ]
+    for (let i = 0; i < 3; i++) for (const name of spellings) send(name, 'text/plain')
+    for (const name of spellings) assert.ok(isIndexed(send(name, 'text/plain')), name)
+    for (let i = 0; i < 9; i++) assert.equal(send('Authorization', 'x').charCodeAt(0), 0x1f)
+    assert.equal(send('X-API-Key', 'x').charCodeAt(0), 0x10)
+    wire.encoder.neverIndexed('X-Unknown', 'x')
+    // A name that is out is out in every spelling.
+    for (let i = 0; i < 200; i++) for (let j = 0; j < 3; j++) send(`x-${i}`, 'value')
+    assert.ok(!isIndexed(send('X-Some-Thing', 'text/plain')))
+    send('x-some-thing', 'text/plain')
   })
 
   it('never indexes secrets, however often they come', () => {

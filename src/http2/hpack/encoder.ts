@@ -8,7 +8,7 @@ import { DynamicTable, entryOverhead, tableBytesDefault } from './dynamic-table.
 import { type FieldKind, fieldKinds, fresh, ordinary, secret } from './field-kinds.ts'
 import { huffmanEncode, huffmanLength } from './huffman.ts'
 import { integer } from './integer.ts'
-import { Seen } from './seen.ts'
+import { hashOf, Seen } from './seen.ts'
 import { dynamicStart, staticFields } from './static-table.ts'
 
 /** First bytes of the representations (RFC 7541 6), each with the largest value of its prefix. */
@@ -26,6 +26,8 @@ const literalMax = 0x0f
 const valuesMax = 32
 /** An entry takes no more than this part of the table. */
 const partMax = 1 / 4
+/** Spellings of one name that are known without being looked into: `Content-Type`, `CONTENT-TYPE`. */
+const spellingsMax = 3
 /** A longer string may be a part of a larger one, which it would keep (V8 copies shorter ones). */
 const copiedMax = 12
 
@@ -46,6 +48,10 @@ interface DynamicEntry extends Entry {
 interface Name {
   readonly name: string
   readonly kind: FieldKind
+  /** Tells its values from others' where they are remembered. */
+  readonly salt: number
+  /** Others than `name` under which the map has it. */
+  spellings: readonly string[]
   /** Of the static table; 0: it is not there. */
   readonly index: number
   readonly statics: readonly Entry[]
@@ -60,7 +66,8 @@ for (const [i, [name, value]] of staticFields.entries()) {
   const kind = fieldKinds.get(name) ?? ordinary
   const entry = { value, code: integer(indexed, indexedMax, i + 1) }
   const statics = kind === secret ? [] : [...(known?.statics ?? []), entry]
-  staticNames.set(name, { name, kind, index: known?.index ?? i + 1, statics, entries: statics })
+  const index = known?.index ?? i + 1
+  staticNames.set(name, { name, kind, salt: hashOf(0, name), spellings: [], index, statics, entries: statics })
 }
 
 class Table extends DynamicTable<DynamicEntry> {
@@ -73,7 +80,10 @@ class Table extends DynamicTable<DynamicEntry> {
   protected override evicted({ owner }: DynamicEntry): void {
     // Of one name, too, the oldest goes first.
     ;(owner.entries as Entry[]).splice(owner.statics.length, 1)
-    if (owner.entries.length === 0 && owner.index === 0) this.names.delete(owner.name)
+    if (owner.entries.length > 0 || owner.index > 0) return
+    this.names.delete(owner.name)
+    for (const spelling of owner.spellings) this.names.delete(spelling)
+    owner.spellings = []
   }
 }
 
@@ -110,7 +120,7 @@ export class HpackEncoder {
     return text + integer(sizeUpdate, sizeUpdateMax, max)
   }
 
-  /** One field, its name in lower case, as latin1 text with a character for each byte. */
+  /** One field, its name in any case, as latin1 text with a character for each byte. */
   field(name: string, value: string): string {
     const known = this.#table.names.get(name) ?? this.#meet(name)
     if (known === undefined) return this.#literal(undefined, name, value)
@@ -128,19 +138,30 @@ export class HpackEncoder {
   /** A field that came as never to be indexed goes on so, whatever its name (RFC 7541 6.2.3). */
   neverIndexed(name: string, value: string): string {
     const known = this.#table.names.get(name) ?? this.#meet(name)
-    return this.#prefix(literalNeverIndexed, literalMax, known, name) + rawString(value)
+    return this.#prefix(literalNeverIndexed, literalMax, known, name.toLowerCase()) + rawString(value)
   }
 
-  /** A static name is in the connection's map from its first use on. */
+  /** A static name is in the connection's map from its first use on; other spellings of a name are too. */
   #meet(name: string): Name | undefined {
-    const shared = staticNames.get(name)
-    if (shared === undefined) return undefined
-    const own = { ...shared }
-    this.#table.names.set(name, own)
-    return own
+    const names = this.#table.names
+    const lower = name.toLowerCase()
+    let known = names.get(lower)
+    if (known === undefined) {
+      const shared = staticNames.get(lower)
+      if (shared === undefined) return undefined
+      known = { ...shared }
+      names.set(lower, known)
+    }
+    if (lower !== name && known.spellings.length < spellingsMax) {
+      const spelling = copied(name)
+      known.spellings = [...known.spellings, spelling]
+      names.set(spelling, known)
+    }
+    return known
   }
 
-  #literal(known: Name | undefined, name: string, value: string): string {
+  #literal(known: Name | undefined, spelling: string, value: string): string {
+    const name = known?.name ?? spelling.toLowerCase()
     const kind = known?.kind ?? fieldKinds.get(name) ?? ordinary
     if (kind === secret) return this.#prefix(literalNeverIndexed, literalMax, known, name) + rawString(value)
     const size = name.length + value.length + entryOverhead
@@ -154,12 +175,12 @@ export class HpackEncoder {
 
   #isWorth(known: Name | undefined, kind: FieldKind, name: string, value: string): boolean {
     // A new name is worth it when it comes again, with any value: from then on it is an index.
-    if (known === undefined) return this.#seen.again(name, '')
-    return kind !== fresh && known.entries.length < valuesMax && this.#seen.again(name, value)
+    if (known === undefined) return this.#seen.again(0, name)
+    return kind !== fresh && known.entries.length < valuesMax && this.#seen.again(known.salt, value)
   }
 
   #insert(known: Name | undefined, kind: FieldKind, name: string, value: string, size: number): void {
-    const owner = known ?? { name: copied(name), kind, index: 0, statics: [], entries: [] }
+    const owner = known ?? newName(copied(name), kind)
     const entry = { owner, value: copied(value), code: '', size, number: this.#table.inserted }
     this.#table.add(entry)
     // After the eviction, which may have taken the name's last entry and with it the name.
@@ -175,6 +196,10 @@ export class HpackEncoder {
       known.index > 0 ? known.index : this.#table.indexOf(known.entries[known.entries.length - 1] as DynamicEntry)
     return integer(first, prefixMax, index)
   }
+}
+
+function newName(name: string, kind: FieldKind): Name {
+  return { name, kind, salt: hashOf(0, name), spellings: [], index: 0, statics: [], entries: [] }
 }
 
 /** Raw: where a value is not kept, its few bytes less cost more than they save, at both ends. */

@@ -60,7 +60,7 @@ const twoBytes = 2 << 24
  * By the next 12 bits: first byte, second byte << 8, bits of both << 16, of the first << 20, bytes (0 to 2) << 24. Nearly all text
  * is codes of 5 to 8 bits, so that a step gives two bytes or one; none: the code is longer.
  */
-const look = new Uint32Array(1 << lookBits)
+const look = new Int32Array(1 << lookBits)
 
 for (let bits = 0; bits < look.length; bits++) {
   const first = shortCode(bits, lookBits)
@@ -97,24 +97,26 @@ export function huffmanDecode(bytes: Uint8Array, pos: number, end: number, out: 
   let held = 0
   let count = 0
   for (;;) {
-    while (count <= 16 && pos < end) {
-      held = (held << 8) | bytes[pos++]!
-      count += 8
+    if (count < lookBits) {
+      if (pos + 1 < end) {
+        held = (held << 16) | (bytes[pos]! << 8) | bytes[pos + 1]!
+        pos += 2
+        count += 16
+      } else if (pos < end) {
+        held = (held << 8) | bytes[pos++]!
+        count += 8
+        if (count < lookBits) break
+      } else break
     }
-    // At the end the padding goes on as it must be.
-    const missing = count < lookBits ? lookBits - count : 0
-    const step = look[(((held << missing) | ((1 << missing) - 1)) >>> (count + missing - lookBits)) & lookMask]!
-    if (((step >>> 16) & 0xf) <= count && step >= twoBytes) {
+    const step = look[(held >>> (count - lookBits)) & lookMask]!
+    if (step >= twoBytes) {
       out[made] = step & 0xff
       out[made + 1] = (step >>> 8) & 0xff
       made += 2
       count -= (step >>> 16) & 0xf
-    } else if (((step >>> 20) & 0xf) <= count && step !== 0) {
+    } else if (step !== 0) {
       out[made++] = step & 0xff
       count -= (step >>> 20) & 0xf
-    } else if (missing > 0) {
-      const ones = (1 << count) - 1
-      return count < 8 && (held & ones) === ones ? made : -1
     } else {
       const byte = longCode(bytes, pos, end, held, count)
       if (byte === -1) return -1
@@ -127,6 +129,17 @@ export function huffmanDecode(bytes: Uint8Array, pos: number, end: number, out: 
       if (taken > 0) held = bytes[pos - 1]!
     }
   }
+  // The padding goes on as it must be, so that a look-up finds the last codes.
+  while (count > 0) {
+    const missing = lookBits - count
+    const step = look[((held << missing) | ((1 << missing) - 1)) & lookMask]!
+    const bits = (step >>> 20) & 0xf
+    if (step === 0 || bits > count) break
+    out[made++] = step & 0xff
+    count -= bits
+  }
+  const ones = (1 << count) - 1
+  return count < 8 && (held & ones) === ones ? made : -1
 }
 
 /** The byte whose code of more than 12 bits begins the lowest `count` bits of `held` and goes on at `pos`; -1: none. */
