@@ -62,13 +62,23 @@ export function findingsOf(issue: z.core.$ZodIssue, root: JsonSchema): PathFindi
   ]
 }
 
+/** Fields that a similar kind has, and where the same is said of this one. */
+const elsewhere: Readonly<Record<string, string>> = {
+  'GRPCRoute spec.rules.timeouts': 'spec.timeouts of a BackendPolicy for the Service',
+  'GRPCRoute spec.rules.retry': 'spec.retry of a BackendPolicy for the Service',
+}
+
 /** A field that the kind does not have. */
 export function unknownField(path: Path, root: JsonSchema, severity: Finding['severity'] = 'error'): PathFinding {
   const name = String(path.at(-1))
   const known = Object.keys(schemaAt(root, path.slice(0, -1))?.properties ?? {})
   const suggestion = closest(name, known)
-  const expected =
-    suggestion === undefined && known.length > 0 && known.length <= 12 ? `one of ${known.join(', ')}` : undefined
+  const field = `${String(root.properties?.['kind']?.const)} ${path.filter((step) => typeof step === 'string').join('.')}`
+  const expected = Object.hasOwn(elsewhere, field)
+    ? elsewhere[field]
+    : suggestion === undefined && known.length > 0 && known.length <= 12
+      ? `one of ${known.join(', ')}`
+      : undefined
   return {
     path,
     atKey: true,

@@ -227,6 +227,15 @@ describe('refused', () => {
   }
 })
 
+test('who writes what HTTPRoute has is told where it goes', () => {
+  const told = load(rule({ timeouts: {}, retry: {}, hedging: {} })).map(({ expected }) => expected)
+  assert.deepEqual(told.sort(), [
+    'one of name, matches, filters, backendRefs, sessionPersistence',
+    'spec.retry of a BackendPolicy for the Service',
+    'spec.timeouts of a BackendPolicy for the Service',
+  ])
+})
+
 test('only v1 is served', () => {
   const [problem] = load(rule({}), 'gateway.networking.k8s.io/v1alpha2')
   assert.deepEqual([problem?.code, problem?.suggestion], ['unknown-api-version', 'gateway.networking.k8s.io/v1'])
