@@ -94,7 +94,7 @@ export class ReplayBody implements Body {
   /** The body as one that is here already, once all of it has passed and was kept. */
   get kept(): WholeBody | undefined {
     if (!this.replayable || this.#tail?.is !== 'end') return undefined
-    return new WholeBody(Buffer.concat(this.#kept).toString('latin1'), this.#tail.trailers)
+    return new WholeBody(Buffer.concat(this.#kept).toString('latin1'), this.#tail.trailers, this.length !== undefined)
   }
 
   pipe(sink: BodySink): void {

@@ -66,6 +66,35 @@ test('a copy goes out with the same head, and is its own', async () => {
   )
 })
 
+test('trailers and a length that was not told go with the copy, of a body that is here and of one that streams', async () => {
+  const { service, copies } = setUp()
+  const whole = exchange({ method: 'POST' })
+  whole.body = new WholeBody('hello', ['x-sum', '1'], false)
+  await service(whole)
+  const streams = exchange({ method: 'POST' })
+  streams.body = {
+    length: undefined,
+    whole: undefined,
+    pipe: (sink) => {
+      sink.data(Buffer.from('hello'))
+      sink.end(['x-sum', '1'])
+    },
+    pause: () => {},
+    resume: () => {},
+    discard: () => {},
+  }
+  await service(streams)
+  streams.body.pipe(nowhere)
+  await settle()
+  assert.deepEqual(
+    copies.map(({ body }) => [body.whole, body.trailers, body.announced]),
+    [
+      ['hello', ['x-sum', '1'], false],
+      ['hello', ['x-sum', '1'], false],
+    ],
+  )
+})
+
 test('nothing that happens to the copy is seen', async () => {
   const { service, copies } = setUp(1_000_000, () => Promise.reject(new MeshError('UPSTREAM_CONNECT', 'x')))
   assert.equal((await service(exchange())).status, 201)

@@ -79,7 +79,7 @@ class Mirrorer {
       child.route = exchange.route
       void this.#run(child)
     }
-    if (body.whole !== undefined) begin(new WholeBody(body.whole, body.trailers))
+    if (body.whole !== undefined) begin(new WholeBody(body.whole, body.trailers, body.announced))
     else exchange.body = new TeeBody(body, begin)
   }
 
@@ -158,7 +158,8 @@ class TeeBody implements Body {
     const begin = this.#begin
     if (begin === undefined) return
     this.#begin = undefined
-    begin(whole ? new WholeBody(Buffer.concat(this.#kept).toString('latin1'), trailers) : undefined)
+    const announced = this.length !== undefined
+    begin(whole ? new WholeBody(Buffer.concat(this.#kept).toString('latin1'), trailers, announced) : undefined)
     this.#kept = []
   }
 }

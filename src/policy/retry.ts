@@ -152,7 +152,7 @@ class Retrier implements HedgeParts {
     announceTry(exchange, tries + 1, clock.now())
     const { body } = exchange
     if (body.whole !== undefined && !(body instanceof WholeBody))
-      exchange.body = new WholeBody(body.whole, body.trailers)
+      exchange.body = new WholeBody(body.whole, body.trailers, body.announced)
   }
 
   /** A body that still streams is kept as it passes; one that is here already can be sent again as it is. */
