@@ -26,6 +26,8 @@ export interface RequestHead {
   /** Protocol asked for by Upgrade, e.g. `websocket`. */
   readonly upgrade: string | undefined
   readonly expectContinue: boolean
+  /** Names of fields that its sender lets no hop index (RFC 7541 6.2.3): HTTP/2 sends them on so. */
+  neverIndexed?: readonly string[]
 }
 
 /** Who sent it and how it came. One object per connection, shared by its exchanges. */
@@ -230,6 +232,8 @@ export class Response {
   tunnel: Tunnel | undefined = undefined
   /** Set by whoever produces the body, before `finish`. gRPC's outcome stands in them. */
   trailers: Headers | undefined = undefined
+  /** As of a request. */
+  neverIndexed: readonly string[] | undefined = undefined
   /** The body has ended (or there is none): the upstream is done with it. */
   finished = false
   /** Why the body did not end as it should. */

@@ -22,6 +22,7 @@ export class ClientStream extends Stream {
   #informationalBytes = 0
   #status = 0
   #headers: Headers = []
+  #neverIndexed: readonly string[] | undefined = undefined
   #response: Response | undefined
   #tunnel: StreamTunnel | undefined
 
@@ -44,8 +45,8 @@ export class ClientStream extends Stream {
     const connect = request.method === 'CONNECT'
     const extended = request.upgrade !== undefined
     let block = session.beginBlock(request, extended || connect, extended ? request.upgrade : undefined)
-    const { headers } = request
-    for (let at = 0; at < headers.length; at += 2) block += session.field(headers[at]!, headers[at + 1]!)
+    const { headers, neverIndexed } = request
+    for (let at = 0; at < headers.length; at += 2) block += session.field(headers[at]!, headers[at + 1]!, neverIndexed)
     if (this.#lines !== '') block += this.#blockOfLines()
     if (request.expectContinue) block += session.field('expect', '100-continue')
     const whole = body.whole
@@ -134,6 +135,7 @@ export class ClientStream extends Stream {
     } else if (status === 204 && announced > 0) throw new MalformedMessage('status 204 with a body')
     this.#status = status
     this.#headers = headers
+    this.#neverIndexed = this.session.neverIndexed
     this.announcedBytes = announced
     if (announced >= 0) this.length = announced
     if (endStream && this.announcedBytes < 0) this.announcedBytes = 0
@@ -157,6 +159,7 @@ export class ClientStream extends Stream {
     const whole = this.handOn()
     if (whole === undefined) {
       this.#response = new Response(status, reason, this.#headers, this)
+      this.#response.neverIndexed = this.#neverIndexed
       resolve(this.#response)
       return
     }
@@ -167,6 +170,7 @@ export class ClientStream extends Stream {
         : new WholeBody(whole, trailers, this.length !== undefined)
     const response = new Response(status, reason, this.#headers, body)
     response.trailers = trailers
+    response.neverIndexed = this.#neverIndexed
     this.#response = response
     this.#unwait()
     response.finish(undefined)

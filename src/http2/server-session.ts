@@ -111,6 +111,7 @@ export class ServerSession extends Session {
       if (problem === 'malformed') throw new MalformedMessage(message)
       if (problem === 'too-large') throw new MeshError('HEAD_TOO_LARGE', message)
       parsed = parseRequestFields(fields, this.#rules)
+      if (this.neverIndexed !== undefined) parsed.head.neverIndexed = this.neverIndexed
       if (endStream && parsed.contentLength > 0) throw new MalformedMessage('less DATA than Content-Length announces')
     } catch (error) {
       if (error instanceof MalformedMessage) {

@@ -94,12 +94,12 @@ export class ServerStream extends Stream {
     if (session.server.retiring || session.server.crowded) session.retire()
     const whole = body.whole
     if (bodyless || (whole === '' && body.trailers === undefined)) {
-      session.sendFields(this.id, fields, true)
+      session.sendFields(this.id, fields, true, response.neverIndexed)
       if (whole === undefined) body.discard(new MeshError('UNEXPECTED', 'response has no body'))
       this.sentAll()
       return
     }
-    session.sendFields(this.id, fields, false)
+    session.sendFields(this.id, fields, false, response.neverIndexed)
     if (whole !== undefined) {
       this.sendWhole(whole, body.trailers)
       return

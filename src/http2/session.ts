@@ -386,16 +386,23 @@ export abstract class Session implements FrameHandler {
 
   // ------------------------------------------------------------------ writing
 
+  /** Names that the section that was read last lets nobody index. */
+  get neverIndexed(): readonly string[] | undefined {
+    return this.#decoder.neverIndexed
+  }
+
   /** A field section as a block. */
-  block(fields: Headers): string {
+  block(fields: Headers, neverIndexed?: readonly string[]): string {
     let block = this.#encoder.begin()
-    for (let at = 0; at < fields.length; at += 2) block += this.field(fields[at]!, fields[at + 1]!)
+    for (let at = 0; at < fields.length; at += 2) block += this.field(fields[at]!, fields[at + 1]!, neverIndexed)
     return block
   }
 
   /** One more field of a block that was begun. */
-  field(name: string, value: string): string {
-    return this.#encoder.field(name, value)
+  field(name: string, value: string, neverIndexed?: readonly string[]): string {
+    return neverIndexed?.includes(name) === true
+      ? this.#encoder.neverIndexed(name, value)
+      : this.#encoder.field(name, value)
   }
 
   /** A block that begins with the pseudo-header fields of a request. */
@@ -408,8 +415,8 @@ export abstract class Session implements FrameHandler {
   }
 
   /** HEADERS of a message that is under way. */
-  sendFields(stream: number, fields: Headers, endStream: boolean): void {
-    this.output.write(headersFrames(stream, this.block(fields), endStream, this.peerFrameMax))
+  sendFields(stream: number, fields: Headers, endStream: boolean, neverIndexed?: readonly string[]): void {
+    this.output.write(headersFrames(stream, this.block(fields, neverIndexed), endStream, this.peerFrameMax))
   }
 
   /** It has more to send than the peer takes, or its source is to be told when it may go on. */

@@ -57,6 +57,11 @@ function connect(port: number): http2.ClientHttp2Session & Disposable {
   return Object.assign(client, { [Symbol.dispose]: () => client.destroy() })
 }
 
+/** Names of fields that came as never to be indexed. */
+function marked(headers: http2.IncomingHttpHeaders): readonly string[] {
+  return (headers as { readonly [name: symbol]: readonly string[] })[http2.sensitiveHeaders] ?? []
+}
+
 interface Got {
   readonly headers: http2.IncomingHttpHeaders
   readonly trailers: http2.IncomingHttpHeaders
@@ -213,6 +218,30 @@ describe('HTTP/2 at both ends', () => {
     open[0]!.respond({ ':status': 200 })
     open[0]!.end('first')
     assert.equal((await first).body.toString(), 'first')
+  })
+
+  it('fields that may never be indexed stay so, both ways', async () => {
+    await using server = await upstream((stream, headers) => {
+      stream.respond({ 'x-marked': marked(headers).join(), 'x-token': 'b', [http2.sensitiveHeaders]: ['x-token'] })
+      stream.write('a head that goes on before its body is here')
+      if (headers[':path'] === '/') stream.end()
+      else setTimeout(() => stream.end(), 50)
+    })
+    await using relay = await startHttp2Relay(server.port)
+    using client = connect(relay.port)
+    for (let i = 0; i < 3; i++) {
+      const asked = {
+        ':path': i === 0 ? '/slow' : '/',
+        'x-open': '1',
+        'x-secret': 'a',
+        [http2.sensitiveHeaders]: ['x-secret'],
+      }
+      const { headers } = await call(client, asked)
+      assert.equal(headers['x-marked'], 'x-secret')
+      assert.deepEqual(marked(headers), ['x-token'])
+    }
+    const { headers } = await call(client, { ':path': '/', 'x-open': '1', 'x-secret': 'a', cookie: 'a=b' })
+    assert.equal(headers['x-marked'], 'cookie', 'one that is a secret by its name, and no other')
   })
 
   it('drain: GOAWAY, what is under way is answered, then the connection ends', async () => {

@@ -60,7 +60,7 @@ describe('HpackDecoder', () => {
     )
     assert.deepEqual(decoder.neverIndexed, ['c', 'a'])
     assert.deepEqual(fieldsOf(decoder, '\x82'), [':method', 'GET'])
-    assert.deepEqual(decoder.neverIndexed, [])
+    assert.equal(decoder.neverIndexed, undefined)
   })
 
   it('reads strings raw and in Huffman code, short and long, with bytes above ASCII', () => {
@@ -115,6 +115,8 @@ describe('HpackDecoder', () => {
     ['a code that is cut off', '\x04\x82\xff\xa0'],
     ['a size update behind a field', '\x82\x20'],
     ['a size update behind a literal', `${literal(0, 'a', 'b')}\x3f\x01`],
+    ['a size update that would do as a literal', '\x82\x3f\x01\x01a'],
+    ['a length of five bytes behind its prefix', `\x04\x7f\x80\x80\x80\x80\0${'x'.repeat(127)}`],
     ['a size above what was announced', '\x3f\xe2\x1f'],
     ['a size of 2^28', '\x3f\xe1\xff\xff\x7f'],
     ['three size updates', '\x20\x20\x20\x82'],
@@ -134,6 +136,11 @@ describe('HpackDecoder', () => {
     assert.deepEqual(fieldsOf(decoder, '\x3f\x03\xbe'), ['a', 'b'], '34, just enough')
     assert.deepEqual(fieldsOf(decoder, '\x20\x3f\xe1\x1f'), [], '0 and 4096, in a block without fields')
     assert.throws(() => fieldsOf(decoder, '\xbe'), HpackError)
+  })
+
+  it('takes an integer with noughts, as far as any is read', () => {
+    const decoder = new HpackDecoder()
+    assert.deepEqual(fieldsOf(decoder, `\x04\x7f\x80\x80\x80\0${'x'.repeat(127)}`), [':path', 'x'.repeat(127)])
   })
 
   it('evicts what gives way, and everything for an entry that is too large', () => {

@@ -35,8 +35,6 @@ const integerBytesMax = 4
 /** Strings longer than this share the memory of their block when cut from its text (V8 copies shorter ones). */
 const copiedMax = 12
 
-const none: readonly string[] = []
-
 /** For Huffman strings, which are decoded one at a time. */
 let scratch = Buffer.allocUnsafeSlow(1024)
 const scratchBytesMax = 64 * 1024
@@ -48,7 +46,7 @@ export class HpackDecoder {
    */
   malformed: string | undefined = undefined
   /** Names of the fields of that block that came as never to be indexed: they go on so (RFC 7541 6.2.3). */
-  neverIndexed: readonly string[] = none
+  neverIndexed: string[] | undefined = undefined
 
   readonly #table: DynamicTable<Entry>
   readonly #announced: number
@@ -86,7 +84,7 @@ export class HpackDecoder {
    */
   decode(block: Buffer, start: number, end: number, fields: string[], listBytesMax: number, fieldsMax: number): number {
     this.malformed = undefined
-    this.neverIndexed = none
+    this.neverIndexed = undefined
     this.#block = block
     this.#start = start
     this.#pos = start
@@ -200,8 +198,8 @@ export class HpackDecoder {
   }
 
   #noteNeverIndexed(name: string): void {
-    if (this.neverIndexed === none) this.neverIndexed = [name]
-    else (this.neverIndexed as string[]).push(name)
+    if (this.neverIndexed === undefined) this.neverIndexed = [name]
+    else this.neverIndexed.push(name)
   }
 }
 
