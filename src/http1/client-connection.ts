@@ -6,15 +6,17 @@ import type { Clock } from '../base/clock.ts'
 import { MeshError } from '../base/errors.ts'
 import { type Exchange, type Headers, Response } from '../base/exchange.ts'
 import { latin1 } from '../base/latin1.ts'
+import { BulkReads } from '../tcp/bulk-reads.ts'
 import { writeText } from '../tcp/direct-writes.ts'
 import { reset } from '../tcp/reset.ts'
+import { StaticReads } from '../tcp/static-reads.ts'
 import type { FieldRules } from './fields.ts'
 import { BodyDecoder, type PayloadSink } from './framing.ts'
 import { findHeadEnd, findHeadEndIn } from './head-end.ts'
 import type { Http1Limits } from './limits.ts'
 import { type ParsedResponse, parseResponseHead, untilClose } from './response-head.ts'
 import { TunnelStream } from './tunnel.ts'
-import { BodyWriter, fieldLines, stringBytesMax } from './writer.ts'
+import { BodyWriter, fieldLines, readBuffer, readView, stringBytesMax } from './writer.ts'
 
 /** What a connection tells its pool. */
 export interface ConnectionOwner {
@@ -71,6 +73,9 @@ export class ClientConnection implements PayloadSink {
   #pausedBySink = false
   #failure: MeshError | undefined
   #tunnel: TunnelStream | undefined
+  readonly #bulk: BulkReads | undefined
+  /** The sink has not taken all of what it got last. */
+  #sinkFull = false
 
   constructor(socket: Socket, owner: ConnectionOwner, clock: Clock, limits: Http1Limits, rules: FieldRules) {
     this.socket = socket
@@ -78,6 +83,8 @@ export class ClientConnection implements PayloadSink {
     this.#clock = clock
     this.#limits = limits
     this.#rules = rules
+    const reads = StaticReads.begin(socket, readBuffer, this.#take)
+    if (reads !== undefined) this.#bulk = new BulkReads(reads, readBuffer)
     socket.on('drain', () => {
       if (this.#requestBody !== undefined && !this.#requestDone) this.#requestBody.resume()
     })
@@ -196,6 +203,12 @@ export class ClientConnection implements PayloadSink {
   }
 
   // ------------------------------------------------------------------ reading
+
+  readonly #take = (bytes: number, buffer: Buffer): boolean => {
+    const more = this.read(buffer === readBuffer ? readView(bytes) : buffer.subarray(0, bytes))
+    this.#bulk!.after(bytes, this.#decoder !== undefined && this.#tunnel === undefined, !this.#sinkFull)
+    return more
+  }
 
   /** Takes what the socket read; `chunk` may be a view of the shared read buffer. Returns false to stop reading. */
   read(chunk: Buffer): boolean {
@@ -328,7 +341,8 @@ export class ClientConnection implements PayloadSink {
   // PayloadSink.
 
   payload(chunk: Buffer): void {
-    if (!this.#sink!.data(chunk)) {
+    this.#sinkFull = !this.#sink!.data(chunk)
+    if (this.#sinkFull) {
       this.#pausedBySink = true
       this.#pause()
     }

@@ -4,6 +4,7 @@ import { type Body, type BodySink, noBody, WholeBody } from '../base/body.ts'
 import { MeshError } from '../base/errors.ts'
 import { type Downstream, Exchange, type Headers, type Response } from '../base/exchange.ts'
 import { latin1 } from '../base/latin1.ts'
+import { BulkReads } from '../tcp/bulk-reads.ts'
 import { writeText } from '../tcp/direct-writes.ts'
 import { reset } from '../tcp/reset.ts'
 import { StaticReads } from '../tcp/static-reads.ts'
@@ -34,6 +35,9 @@ export class ServerConnection implements PayloadSink {
   readonly #rules: RequestRules
   readonly #expectsHttp2: boolean
   readonly #reads: StaticReads | undefined
+  readonly #bulk: BulkReads | undefined
+  /** The sink of the body has not taken all of what it got last. */
+  #sinkFull = false
   #state: State = 'head'
   /** Bytes read and not yet used. */
   #held: Buffer = nothing
@@ -81,6 +85,7 @@ export class ServerConnection implements PayloadSink {
     this.#expiresAt = server.options.clock.now() + server.options.limits.firstByteTimeoutMs
     // Listeners live as long as the connection: none is added or removed per request.
     this.#reads = StaticReads.begin(socket, readBuffer, this.#onRead)
+    if (this.#reads !== undefined) this.#bulk = new BulkReads(this.#reads, readBuffer)
     socket.on('data', this.#onData)
     socket.on('end', () => this.#onEnd())
     socket.on('drain', () => this.#onDrain())
@@ -92,8 +97,9 @@ export class ServerConnection implements PayloadSink {
 
   // ------------------------------------------------------------------ reading
 
-  readonly #onRead = (bytes: number): boolean => {
-    this.#onData(readView(bytes))
+  readonly #onRead = (bytes: number, buffer: Buffer): boolean => {
+    this.#onData(buffer === readBuffer ? readView(bytes) : buffer.subarray(0, bytes))
+    this.#bulk!.after(bytes, this.#state === 'body', !this.#sinkFull)
     return !this.#socketPaused
   }
 
@@ -279,7 +285,8 @@ export class ServerConnection implements PayloadSink {
   payload(chunk: Buffer): void {
     if (this.#state === 'body') {
       this.#bytesIn += chunk.length
-      if (!this.#bodySink!.data(chunk)) this.pause()
+      this.#sinkFull = !this.#bodySink!.data(chunk)
+      if (this.#sinkFull) this.pause()
       return
     }
     this.#discarded += chunk.length

@@ -5,10 +5,12 @@
 import type { Socket } from 'node:net'
 import type { Headers } from '../base/exchange.ts'
 import { latin1 } from '../base/latin1.ts'
+import { bulkBuffers } from '../tcp/bulk-buffers.ts'
+import { writeBytes, writeText } from '../tcp/direct-writes.ts'
 
 /**
  * One buffer for all reads of the engine, on either side: libuv reads into it, the callback uses it up before it returns. What is kept
- * longer must be copied; `keepable` does so for views of this buffer only.
+ * longer must be copied; `keepable` does so for views of this buffer, and of those that much goes through.
  */
 export const readBuffer: Buffer = Buffer.allocUnsafeSlow(64 * 1024)
 
@@ -27,7 +29,7 @@ export function readView(bytes: number): Buffer {
 export const stringBytesMax: number = 16 * 1024
 
 export function keepable(chunk: Buffer): Buffer {
-  return chunk.buffer === readBuffer.buffer ? Buffer.from(chunk) : chunk
+  return chunk.buffer === readBuffer.buffer || bulkBuffers.has(chunk) ? Buffer.from(chunk) : chunk
 }
 
 export class BodyWriter {
@@ -77,10 +79,17 @@ export class BodyWriter {
       const text = latin1(chunk, 0, length)
       return socket.write(this.#chunked ? `${head}${length.toString(16)}\r\n${text}\r\n` : head + text, 'latin1')
     }
-    if (!this.#chunked && head === '') return socket.write(keepable(chunk))
+    // A buffer that is not shared is not read into again before its bytes are taken: nothing is copied.
+    if (chunk.buffer !== readBuffer.buffer) {
+      const line = this.#chunked ? `${head}${length.toString(16)}\r\n` : head
+      if (line !== '') writeText(socket, line)
+      const more = writeBytes(socket, chunk)
+      return this.#chunked ? writeText(socket, '\r\n') && more : more
+    }
+    if (!this.#chunked && head === '') return socket.write(Buffer.from(chunk))
     socket.cork()
     socket.write(this.#chunked ? `${head}${length.toString(16)}\r\n` : head, 'latin1')
-    let more = socket.write(keepable(chunk))
+    let more = socket.write(Buffer.from(chunk))
     if (this.#chunked) more = socket.write('\r\n', 'latin1')
     socket.uncork()
     return more

@@ -11,9 +11,19 @@ class BulkBuffers {
   /** For everybody's small reads: used up before the callback of the read returns. */
   readonly shared: Buffer = Buffer.allocUnsafeSlow(64 * 1024)
   readonly #free: Buffer[] = []
+  readonly #memory = new WeakSet<ArrayBufferLike>()
 
   take(): Buffer {
-    return this.#free.pop() ?? Buffer.allocUnsafeSlow(bulkBytes)
+    const free = this.#free.pop()
+    if (free !== undefined) return free
+    const buffer = Buffer.allocUnsafeSlow(bulkBytes)
+    this.#memory.add(buffer.buffer)
+    return buffer
+  }
+
+  /** Whether the bytes are those of a buffer from here, which is read into again. */
+  has(bytes: Buffer): boolean {
+    return this.#memory.has(bytes.buffer)
   }
 
   /** Nobody reads from it or writes to it any more. */

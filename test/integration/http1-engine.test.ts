@@ -293,3 +293,66 @@ describe('early answers', () => {
     await eventually(() => up.open.size === 0, 'the upstream connection with the half request is closed')
   })
 })
+
+describe('much at once', () => {
+  /** Content that tells where each byte belongs. */
+  const content = (of: number, bytes: number): Buffer => {
+    const buffer = Buffer.allocUnsafe(bytes)
+    for (let at = 0; at < bytes; at += 4) buffer.writeUInt32LE(((of * 0x1000193) ^ at) >>> 0, at)
+    return buffer
+  }
+  // More than the kernel holds between two ends that do not read.
+  const bytes = 16_000_000
+  /** So many turns of the event loop that everything that can move has moved: all ends are in this process. */
+  const standstill = async (): Promise<void> => {
+    for (let turn = 0; turn < 300; turn++) await new Promise((resolve) => setImmediate(resolve))
+  }
+
+  for (const framing of ['counted', 'chunked'] as const) {
+    it(`six bodies each way, ${framing}, to readers that stand still for a while: every byte is its own`, async () => {
+      const server = http.createServer((request, response) => {
+        const of = Number(request.url!.slice(1))
+        const got: Buffer[] = []
+        request.on('data', (chunk: Buffer) => got.push(chunk))
+        request.pause()
+        void standstill().then(() => request.resume())
+        request.on('end', () => {
+          const same = Buffer.concat(got).equals(content(of, bytes))
+          const head = { 'x-same': String(same), ...(framing === 'counted' ? { 'content-length': bytes } : {}) }
+          response.writeHead(200, head)
+          response.end(content(of + 100, bytes))
+        })
+      })
+      server.listen(0, '127.0.0.1')
+      await once(server, 'listening')
+      await using relay = await startRelay((server.address() as net.AddressInfo).port)
+      const agent = new http.Agent({ keepAlive: true, maxSockets: 6 })
+      const one = async (of: number): Promise<void> => {
+        const headers = framing === 'counted' ? { 'content-length': bytes } : {}
+        const request = http.request({
+          host: '127.0.0.1',
+          port: relay.port,
+          path: `/${of}`,
+          method: 'POST',
+          agent,
+          headers,
+        })
+        request.end(content(of, bytes))
+        const [response] = (await once(request, 'response')) as [http.IncomingMessage]
+        assert.equal(response.headers['x-same'], 'true', `upload ${of}`)
+        const got: Buffer[] = []
+        await standstill()
+        for await (const chunk of response) got.push(chunk as Buffer)
+        assert.ok(Buffer.concat(got).equals(content(of + 100, bytes)), `download ${of}`)
+      }
+      // Twice over the same connections: what was left of the first must not show in the second.
+      try {
+        for (const first of [0, 6]) await Promise.all(Array.from({ length: 6 }, (_, i) => one(first + i)))
+      } finally {
+        agent.destroy()
+        server.close()
+        server.closeAllConnections()
+      }
+    })
+  }
+})

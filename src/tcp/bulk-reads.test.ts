@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { bulkBuffers, smallRead } from './bulk-buffers.ts'
+import { BulkReads } from './bulk-reads.ts'
+import { writesDirectly } from './direct-writes.ts'
+import type { StaticReads } from './static-reads.ts'
+
+/** Where the next read would go. */
+function reads(): { bulk: BulkReads; shared: Buffer; next: () => Buffer } {
+  const shared: Buffer = Buffer.alloc(1)
+  let next: Buffer = shared
+  const use = (buffer: Buffer): void => {
+    next = buffer
+  }
+  return { bulk: new BulkReads({ use } as unknown as StaticReads, shared), shared, next: () => next }
+}
+
+const much = smallRead + 1
+
+describe('buffers of bodies', { skip: writesDirectly ? false : 'this Node writes through streams only' }, () => {
+  it('small reads, and reads of no body, share one', () => {
+    const { bulk, shared, next } = reads()
+    bulk.after(smallRead, true, true)
+    bulk.after(much, false, true)
+    assert.equal(next(), shared)
+  })
+
+  it('a body that moves much has its own, until it moves little', () => {
+    const { bulk, shared, next } = reads()
+    bulk.after(much, true, true)
+    const own = next()
+    assert.notEqual(own, shared)
+    assert.ok(bulkBuffers.has(own.subarray(5, 9)))
+    bulk.after(much, true, false)
+    assert.equal(next(), own)
+    bulk.after(10, true, true)
+    assert.equal(next(), shared)
+    assert.equal(bulkBuffers.take(), own, 'it is there for the next one')
+  })
+
+  it('a read that is not all written keeps it, however small', () => {
+    const { bulk, shared, next } = reads()
+    bulk.after(much, true, true)
+    bulk.after(10, true, false)
+    assert.notEqual(next(), shared)
+  })
+
+  it('a body that ends while its last bytes wait leaves the buffer to them: nobody else reads into it', () => {
+    const { bulk, shared, next } = reads()
+    bulk.after(much, true, true)
+    const own = next()
+    bulk.after(much, false, false)
+    assert.equal(next(), shared)
+    for (let i = 0; i < 20; i++) assert.notEqual(bulkBuffers.take(), own)
+  })
+})
