@@ -59,15 +59,17 @@ interface Name {
   entries: readonly (Entry | DynamicEntry)[]
 }
 
+const none: readonly never[] = []
+
 /** Made once for all encoders, which take copies. */
 const staticNames = new Map<string, Name>()
 for (const [i, [name, value]] of staticFields.entries()) {
   const known = staticNames.get(name)
   const kind = fieldKinds.get(name) ?? ordinary
   const entry = { value, code: integer(indexed, indexedMax, i + 1) }
-  const statics = kind === secret ? [] : [...(known?.statics ?? []), entry]
+  const statics = kind === secret ? none : [...(known?.statics ?? []), entry]
   const index = known?.index ?? i + 1
-  staticNames.set(name, { name, kind, salt: hashOf(0, name), spellings: [], index, statics, entries: statics })
+  staticNames.set(name, { name, kind, salt: hashOf(0, name), spellings: none, index, statics, entries: statics })
 }
 
 class Table extends DynamicTable<DynamicEntry> {
@@ -83,7 +85,7 @@ class Table extends DynamicTable<DynamicEntry> {
     if (owner.entries.length > 0 || owner.index > 0) return
     this.names.delete(owner.name)
     for (const spelling of owner.spellings) this.names.delete(spelling)
-    owner.spellings = []
+    owner.spellings = none
   }
 }
 
@@ -184,7 +186,7 @@ export class HpackEncoder {
     const entry = { owner, value: copied(value), code: '', size, number: this.#table.inserted }
     this.#table.add(entry)
     // After the eviction, which may have taken the name's last entry and with it the name.
-    if (owner.entries === owner.statics) owner.entries = [...owner.statics, entry]
+    if (owner.entries === owner.statics) owner.entries = owner.statics.concat(entry)
     else (owner.entries as Entry[]).push(entry)
     if (owner.index === 0) this.#table.names.set(owner.name, owner)
   }
@@ -199,7 +201,7 @@ export class HpackEncoder {
 }
 
 function newName(name: string, kind: FieldKind): Name {
-  return { name, kind, salt: hashOf(0, name), spellings: [], index: 0, statics: [], entries: [] }
+  return { name, kind, salt: hashOf(0, name), spellings: none, index: 0, statics: none, entries: none }
 }
 
 /** Raw: where a value is not kept, its few bytes less cost more than they save, at both ends. */
