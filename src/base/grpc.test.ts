@@ -4,7 +4,15 @@ import { answer, begunCall, endCall, exchange, grpcExchange, trailersOnly } from
 import { WholeBody } from './body.ts'
 import { MeshError } from './errors.ts'
 import { Response } from './exchange.ts'
-import { grpcFieldsOf, grpcMethodOf, grpcOfHttpStatus, grpcStatuses, grpcStatusName, grpcStatusOf } from './grpc.ts'
+import {
+  grpcFieldsOf,
+  grpcMethodOf,
+  grpcOfHttpStatus,
+  grpcOfReset,
+  grpcStatuses,
+  grpcStatusName,
+  grpcStatusOf,
+} from './grpc.ts'
 
 describe('what a gRPC call is', () => {
   const cases: readonly (readonly [method: string, type: string, is: boolean])[] = [
@@ -88,6 +96,13 @@ describe('how a call went', () => {
       [13, 16, 7, 12, 14, 2, 14, 14, 14, 2],
     )
     assert.equal(grpcOfHttpStatus(418), 2)
+  })
+
+  test('a stream that is reset: by its error code', () => {
+    assert.deepEqual(
+      Array.from({ length: 14 }, (_, code) => grpcOfReset(code)),
+      [13, 13, 13, 13, 13, 13, 13, 14, 1, 13, 13, 8, 7, 13],
+    )
   })
 
   for (const text of ['17', '-1', '014', 'OK', '', '1e1', '99999999999999999999', ' 0']) {

@@ -75,6 +75,22 @@ export function grpcOfHttpStatus(status: number): number {
   }
 }
 
+/** Status of a call whose stream was reset with this error code of HTTP/2 (grpc doc/PROTOCOL-HTTP2.md, "Errors"). */
+export function grpcOfReset(code: number): number {
+  switch (code) {
+    case 7: // REFUSED_STREAM
+      return grpcStatuses.UNAVAILABLE
+    case 8: // CANCEL
+      return grpcStatuses.CANCELLED
+    case 11: // ENHANCE_YOUR_CALM
+      return grpcStatuses.RESOURCE_EXHAUSTED
+    case 12: // INADEQUATE_SECURITY
+      return grpcStatuses.PERMISSION_DENIED
+    default:
+      return grpcStatuses.INTERNAL
+  }
+}
+
 /** What counts against a server (OpenTelemetry RPC conventions: error statuses of server spans). */
 export function isServerError(status: number): boolean {
   switch (status) {

@@ -2,6 +2,7 @@
 import { noBody, WholeBody } from '../base/body.ts'
 import { MeshError } from '../base/errors.ts'
 import { type Exchange, type Headers, Response } from '../base/exchange.ts'
+import { grpcOfReset } from '../base/grpc.ts'
 import { reasonPhrase } from '../base/reason-phrase.ts'
 import { isReserved } from '../http1/fields.ts'
 import type { ClientSession } from './client-session.ts'
@@ -13,6 +14,7 @@ import { StreamTunnel } from './tunnel.ts'
 
 export class ClientStream extends Stream {
   declare readonly session: ClientSession
+  override headless = true
   readonly #exchange: Exchange
   readonly #lines: string
   readonly #repeatable: boolean
@@ -133,6 +135,7 @@ export class ClientStream extends Stream {
       if (announced !== -1) headers.push('content-length', String(announced))
       announced = 0
     } else if (status === 204 && announced > 0) throw new MalformedMessage('status 204 with a body')
+    this.headless = false
     this.#status = status
     this.#headers = headers
     this.#neverIndexed = this.session.neverIndexed
@@ -232,7 +235,9 @@ export class ClientStream extends Stream {
   onPeerReset(code: number): void {
     const answered = this.#status !== 0
     const unsent = code === errorCode.REFUSED_STREAM && !answered
-    this.close(new MeshError('UPSTREAM_RESET', `upstream reset the stream (${errorName(code)})`, { unsent }))
+    // In the middle of its answer a server that resets a call has said how the call ends.
+    const grpc = answered ? grpcOfReset(code) : undefined
+    this.close(new MeshError('UPSTREAM_RESET', `upstream reset the stream (${errorName(code)})`, { unsent, grpc }))
   }
 
   malformed(message: string): void {

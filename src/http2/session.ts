@@ -155,8 +155,6 @@ export abstract class Session implements FrameHandler {
     this.#credit += counted
     this.#dataBytes = 0
     this.#dataCounted = counted
-    if (counted === 0) this.#idle()
-    else this.#idleAllowance.earn(1)
     const found = this.streams.get(stream)
     this.#dataStream = undefined
     if (found === undefined) {
@@ -165,6 +163,11 @@ export abstract class Session implements FrameHandler {
     }
     if (!found.receiving) {
       found.reset(errorCode.STREAM_CLOSED, this.protocolError('DATA after the end of its stream'))
+      this.#spendReset()
+      return
+    }
+    if (found.headless) {
+      found.reset(errorCode.PROTOCOL_ERROR, this.protocolError('DATA before the head of its message'))
       this.#spendReset()
       return
     }
@@ -185,6 +188,8 @@ export abstract class Session implements FrameHandler {
   onDataEnd(endStream: boolean): void {
     const stream = this.#dataStream
     this.#dataStream = undefined
+    if (this.#dataBytes === 0) this.#idle()
+    else this.#idleAllowance.earn(1)
     if (stream?.receiving === true) {
       const padding = this.#dataCounted - this.#dataBytes
       if (padding > 0) stream.acknowledge(padding)

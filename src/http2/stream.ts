@@ -20,6 +20,8 @@ export abstract class Stream implements Body, BodySink {
   // Receiving.
   /** The peer may send still. */
   receiving = true
+  /** The head of what the peer sends has not come yet: no DATA may (RFC 9113 section 8.1). */
+  headless = false
   /** Bytes announcedBytes by Content-Length; -1 = none. */
   announcedBytes = -1
   length: number | undefined = undefined
