@@ -19,9 +19,6 @@ export interface AttackRow {
   readonly note?: string
 }
 
-const noHttp2 =
-  'HTTP/2 is not served: the preface is refused (row 11), over mTLS too, and between applications it is relayed as bytes'
-
 const paths = 'test/integration/attack-paths.test.ts'
 const tls = 'test/integration/attack-tls.test.ts'
 const around = 'test/integration/attack-surroundings.test.ts'
@@ -29,6 +26,8 @@ const exhaustion = 'test/integration/attack-exhaustion.test.ts'
 const processes = 'test/integration/attack-processes.test.ts'
 const engine = 'test/integration/http1-engine.test.ts'
 const errors = 'test/integration/mesh-errors.test.ts'
+const http2 = 'test/integration/http2-attack.test.ts'
+const floods = 'test/integration/http2-floods.test.ts'
 
 export const attackTable: readonly AttackRow[] = [
   // Framing and routing of HTTP/1.1.
@@ -74,21 +73,69 @@ export const attackTable: readonly AttackRow[] = [
   },
 
   // HTTP/2 and gRPC.
-  { row: 17, what: 'rapid reset', note: noHttp2 },
-  { row: 18, what: 'CONTINUATION flood', note: noHttp2 },
-  { row: 19, what: 'SETTINGS, PING and empty DATA floods', note: noHttp2 },
-  { row: 20, what: 'streams without limit', note: noHttp2 },
-  { row: 21, what: 'injection from HTTP/2 into HTTP/1.1', note: noHttp2 },
-  { row: 22, what: ':authority against host', note: noHttp2 },
-  { row: 23, what: 'header bombs (HPACK)', note: noHttp2 },
-  { row: 24, what: 'crash or leak when a session ends', note: noHttp2 },
+  {
+    row: 17,
+    what: 'rapid reset',
+    tests: [
+      [floods, 'requests that are taken back at once (rapid reset, CVE-2023-44487)'],
+      [floods, 'requests that make the sidecar reset them (CVE-2025-8671)'],
+    ],
+  },
+  {
+    row: 18,
+    what: 'CONTINUATION flood',
+    tests: [
+      [floods, 'a head that does not end'],
+      [floods, 'CONTINUATION of nothing'],
+    ],
+  },
+  {
+    row: 19,
+    what: 'SETTINGS, PING and empty DATA floods',
+    tests: [
+      [floods, 'SETTINGS of nothing'],
+      [floods, "what: 'PING'"],
+      [floods, 'DATA of nothing'],
+      [floods, 'DATA of nothing but padding'],
+      [floods, "what: 'PRIORITY'"],
+      [floods, 'WINDOW_UPDATE of one byte'],
+      [floods, 'frames that nobody knows'],
+    ],
+  },
+  { row: 20, what: 'streams without limit', tests: [[floods, 'streams past the limit are refused unprocessed']] },
+  {
+    row: 21,
+    what: 'injection from HTTP/2 into HTTP/1.1',
+    tests: [[http2, 'refused on their streams, and nothing arrives']],
+  },
+  { row: 22, what: ':authority against host', tests: [[http2, 'refused on their streams, and nothing arrives']] },
+  {
+    row: 23,
+    what: 'header bombs (HPACK)',
+    tests: [
+      [http2, 'refused on their streams, and nothing arrives'],
+      [http2, 'a field of 4,000 bytes named four thousand times'],
+    ],
+  },
+  {
+    row: 24,
+    what: 'crash or leak when a session ends',
+    tests: [
+      [floods, 'frames that end a connection, thousands of times'],
+      ['test/integration/http2-answers-attack.test.ts', 'the client gets nothing of it, and its next answer'],
+    ],
+  },
   {
     row: 25,
     what: 'gRPC messages past their limit',
     tests: [['test/integration/attack-grpc.test.ts', 'messages past the limit of the control plane end their call']],
     note: 'a sidecar relays messages and holds none of them whole',
   },
-  { row: 26, what: 'GOAWAY with no streams allowed', note: noHttp2 },
+  {
+    row: 26,
+    what: 'GOAWAY with no streams allowed',
+    tests: [['test/integration/http2-answers-attack.test.ts', 'the client gets nothing of it, and its next answer']],
+  },
 
   // Policy, identity, TLS.
   {

@@ -15,6 +15,8 @@ export type RealWorkload = 'client' | 'server-a' | 'server-b'
 export interface RealMeshOptions {
   /** Flags for the Node of one sidecar. */
   readonly nodeFlags?: Partial<Record<RealWorkload, string>>
+  /** What the servers' applications speak, and the name of their port; default `http`. */
+  readonly speaks?: 'http' | 'grpc'
 }
 
 const workloads: readonly RealWorkload[] = ['client', 'server-a', 'server-b']
@@ -53,7 +55,7 @@ export class RealMesh implements AsyncDisposable {
   private constructor(policies: string, options: RealMeshOptions) {
     this.#options = options
     mkdirSync(join(this.folder, 'documents'))
-    writeFileSync(join(this.folder, 'documents', 'workloads.yaml'), workloadDocuments())
+    writeFileSync(join(this.folder, 'documents', 'workloads.yaml'), this.#workloadDocuments())
     writeFileSync(this.policies, policies)
     this.controlPlane = new RealProcess({
       name: 'control plane',
@@ -114,7 +116,7 @@ export class RealMesh implements AsyncDisposable {
 
   /** Writes the endpoints anew: those that are ending are not ready. Resolves when the client's sidecar knows. */
   async setEnding(...ending: RealWorkload[]): Promise<void> {
-    writeFileSync(join(this.folder, 'documents', 'workloads.yaml'), workloadDocuments(ending))
+    writeFileSync(join(this.folder, 'documents', 'workloads.yaml'), this.#workloadDocuments(ending))
     await eventually('the client hears of it', async () => {
       const said = await ask(`http://${this.address('client')}:${ports.admin}/backends`)
       if (said === undefined) return false
@@ -202,6 +204,10 @@ export class RealMesh implements AsyncDisposable {
     rmSync(this.folder, { recursive: true, force: true })
   }
 
+  #workloadDocuments(ending: readonly RealWorkload[] = []): string {
+    return workloadDocuments(this.#options.speaks ?? 'http', ending)
+  }
+
   #tokenFile(name: RealWorkload): string {
     return join(this.folder, `${name}.token`)
   }
@@ -230,7 +236,7 @@ export class RealMesh implements AsyncDisposable {
     return new RealProcess({
       name: `application of ${name}`,
       program: 'src/cli/outrigger-node',
-      args: [join(import.meta.dirname, 'counting-app.ts')],
+      args: [join(import.meta.dirname, this.#options.speaks === 'grpc' ? 'grpc-app.ts' : 'counting-app.ts')],
       env: { HOST: this.address(name), PORT: String(ports.app), NAME: name },
     })
   }
@@ -242,7 +248,7 @@ interface BackendsAnswer {
   }[]
 }
 
-function workloadDocuments(ending: readonly RealWorkload[] = []): string {
+function workloadDocuments(portName: string, ending: readonly RealWorkload[]): string {
   const pods = workloads.map(
     (name) => `apiVersion: v1
 kind: Pod
@@ -261,13 +267,13 @@ spec: { serviceAccountName: ${name} }
     `apiVersion: v1
 kind: Service
 metadata: { name: server, namespace: ${namespace} }
-spec: { ports: [{ name: http, port: ${ports.service} }] }
+spec: { ports: [{ name: ${portName}, port: ${ports.service} }] }
 `,
     `apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata: { name: server, namespace: ${namespace}, labels: { kubernetes.io/service-name: server } }
 addressType: IPv4
-ports: [{ name: http, port: ${ports.service} }]
+ports: [{ name: ${portName}, port: ${ports.service} }]
 endpoints:
 ${endpoints.join('\n')}
 `,

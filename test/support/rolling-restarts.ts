@@ -29,24 +29,33 @@ export async function rollingRestarts(mesh: RealMesh, { turns, requests }: Rolli
       }
     }
   })
-  for (let turn = 0; turn < turns; turn++) {
-    const name = turn % 2 === 0 ? 'server-a' : 'server-b'
-    const sidecar = mesh.sidecar(name)
-    await mesh.retire(name)
-    await mesh.setEnding(name)
-    const before = answered
-    await sidecar.end('SIGTERM')
-    await mesh.renewToken(name)
-    sidecar.start()
-    await mesh.ready(name)
-    await mesh.setEnding()
-    assert.ok(answered > before, 'the other one serves meanwhile')
-  }
+  await replaceSidecars(mesh, turns, () => answered)
   running = false
   await Promise.all(load)
   agent.destroy()
   assert.deepEqual(failures.slice(0, 5), [], `${failures.length} of ${answered + failures.length} failed`)
   return answered
+}
+
+/** The sidecars of the servers are replaced in turn; `served` counts upwards all the time. */
+export async function replaceSidecars(
+  mesh: RealMesh,
+  turns: number,
+  served: () => number | Promise<number>,
+): Promise<void> {
+  for (let turn = 0; turn < turns; turn++) {
+    const name = turn % 2 === 0 ? 'server-a' : 'server-b'
+    const sidecar = mesh.sidecar(name)
+    await mesh.retire(name)
+    await mesh.setEnding(name)
+    const before = await served()
+    await sidecar.end('SIGTERM')
+    await mesh.renewToken(name)
+    sidecar.start()
+    await mesh.ready(name)
+    await mesh.setEnding()
+    assert.ok((await served()) > before, 'the other one serves meanwhile')
+  }
 }
 
 function send(

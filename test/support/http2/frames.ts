@@ -56,6 +56,8 @@ export interface Frame {
 }
 
 const nothing = Buffer.alloc(0)
+/** SETTINGS_MAX_FRAME_SIZE as it is at first. */
+const frameBytesMax = 16_384
 
 export function frame(type: number, flag: number, stream: number, payload: Buffer = nothing): Buffer {
   const head = Buffer.alloc(9)
@@ -88,6 +90,20 @@ export function readSettings({ payload }: Frame): Settings {
 
 export function headers(stream: number, block: Buffer, flag: number = flags.endHeaders | flags.endStream): Buffer {
   return frame(types.headers, flag, stream, block)
+}
+
+/** A head of any length: HEADERS, and CONTINUATION for what does not fit. */
+export function head(stream: number, block: Buffer, end: boolean): Buffer {
+  const pieces = Array.from({ length: Math.ceil(block.length / frameBytesMax) || 1 }, (_, i) =>
+    block.subarray(i * frameBytesMax, (i + 1) * frameBytesMax),
+  )
+  const last = pieces.length - 1
+  return Buffer.concat(
+    pieces.map((piece, i) => {
+      const flag = (i === 0 && end ? flags.endStream : 0) | (i === last ? flags.endHeaders : 0)
+      return frame(i === 0 ? types.headers : types.continuation, flag, stream, piece)
+    }),
+  )
 }
 
 export function data(stream: number, bytes: Buffer | string, end = false): Buffer {

@@ -7,7 +7,7 @@ import {
   type Frame,
   FrameReader,
   flags,
-  headers,
+  head,
   preface,
   readSettings,
   type Settings,
@@ -60,6 +60,8 @@ export class RawHttp2 implements Disposable {
 
   constructor(socket: net.Socket, end: 'client' | 'server' = 'client') {
     this.socket = socket
+    // Each stream that is waited for has some.
+    socket.setMaxListeners(0)
     this.#prefaceLeft = end === 'server' ? preface.length : 0
     socket.on('data', (chunk: Buffer) => {
       const skipped = Math.min(this.#prefaceLeft, chunk.length)
@@ -87,7 +89,7 @@ export class RawHttp2 implements Disposable {
   /** The same on a connection that is open. */
   static greet(socket: net.Socket, said: Settings = { initialWindowSize: 0x7fff_ffff }): RawHttp2 {
     const client = new RawHttp2(socket)
-    client.send(preface, settings(said), windowUpdate(0, 0x7fff_0000))
+    client.send(preface, settings(said), windowUpdate(0, 0x3fff_0000))
     return client
   }
 
@@ -98,7 +100,7 @@ export class RawHttp2 implements Disposable {
   /** Begins a stream; `end` when no body follows. */
   request(fields: readonly Field[], end = true): number {
     const stream = this.nextStream()
-    this.send(headers(stream, block(fields), flags.endHeaders | (end ? flags.endStream : 0)))
+    this.send(head(stream, block(fields), end))
     return stream
   }
 
