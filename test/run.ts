@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { missingForChart } from './chart/requirements.ts'
 import { openNode } from './cluster/node.ts'
 import { missingForCluster } from './cluster/requirements.ts'
+import { missingForGrpc } from './grpc/programs.ts'
 import { missingForNetns } from './netns/requirements.ts'
 import { missingForPeers } from './peers/requirements.ts'
 
@@ -46,6 +47,7 @@ const lanes: readonly Lane[] = [
   { name: 'integration', files: ['test/integration/**/*.test.ts'], concurrency: 1 },
   { name: 'netns', files: ['test/netns/**/*.test.ts'], concurrency: 1, missing: missingForNetns },
   { name: 'peers', files: ['test/peers/**/*.test.ts'], concurrency: 1, missing: missingForPeers },
+  { name: 'grpc', files: ['test/grpc/**/*.test.ts'], concurrency: 1, missing: missingForGrpc },
   { name: 'chart', files: ['test/chart/**/*.test.ts'], concurrency: 2, missing: missingForChart },
   {
     name: 'cluster',
