@@ -27,7 +27,7 @@ export interface RequestHead {
   readonly upgrade: string | undefined
   readonly expectContinue: boolean
   /** Names of fields that its sender lets no hop index (RFC 7541 6.2.3): HTTP/2 sends them on so. */
-  neverIndexed?: readonly string[]
+  neverIndexed?: ReadonlySet<string>
 }
 
 /** Who sent it and how it came. One object per connection, shared by its exchanges. */
@@ -233,7 +233,7 @@ export class Response {
   /** Set by whoever produces the body, before `finish`. gRPC's outcome stands in them. */
   trailers: Headers | undefined = undefined
   /** As of a request. */
-  neverIndexed: readonly string[] | undefined = undefined
+  neverIndexed: ReadonlySet<string> | undefined = undefined
   /** The body has ended (or there is none): the upstream is done with it. */
   finished = false
   /** Why the body did not end as it should. */

@@ -24,7 +24,7 @@ export class ClientStream extends Stream {
   #informationalBytes = 0
   #status = 0
   #headers: Headers = []
-  #neverIndexed: readonly string[] | undefined = undefined
+  #neverIndexed: ReadonlySet<string> | undefined = undefined
   #response: Response | undefined
   #tunnel: StreamTunnel | undefined
 

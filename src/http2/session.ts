@@ -392,22 +392,20 @@ export abstract class Session implements FrameHandler {
   // ------------------------------------------------------------------ writing
 
   /** Names that the section that was read last lets nobody index. */
-  get neverIndexed(): readonly string[] | undefined {
+  get neverIndexed(): ReadonlySet<string> | undefined {
     return this.#decoder.neverIndexed
   }
 
   /** A field section as a block. */
-  block(fields: Headers, neverIndexed?: readonly string[]): string {
+  block(fields: Headers, neverIndexed?: ReadonlySet<string>): string {
     let block = this.#encoder.begin()
     for (let at = 0; at < fields.length; at += 2) block += this.field(fields[at]!, fields[at + 1]!, neverIndexed)
     return block
   }
 
   /** One more field of a block that was begun. */
-  field(name: string, value: string, neverIndexed?: readonly string[]): string {
-    return neverIndexed?.includes(name) === true
-      ? this.#encoder.neverIndexed(name, value)
-      : this.#encoder.field(name, value)
+  field(name: string, value: string, neverIndexed?: ReadonlySet<string>): string {
+    return neverIndexed?.has(name) === true ? this.#encoder.neverIndexed(name, value) : this.#encoder.field(name, value)
   }
 
   /** A block that begins with the pseudo-header fields of a request. */
@@ -415,12 +413,12 @@ export abstract class Session implements FrameHandler {
     let block = this.#encoder.begin() + this.field(':method', connect ? 'CONNECT' : request.method)
     if (protocol !== undefined) block += this.field(':protocol', protocol)
     if (!connect || protocol !== undefined)
-      block += this.field(':scheme', request.scheme) + this.field(':path', request.target)
+      block += this.field(':scheme', request.scheme) + this.field(':path', request.target, request.neverIndexed)
     return request.authority === '' ? block : block + this.field(':authority', request.authority)
   }
 
   /** HEADERS of a message that is under way. */
-  sendFields(stream: number, fields: Headers, endStream: boolean, neverIndexed?: readonly string[]): void {
+  sendFields(stream: number, fields: Headers, endStream: boolean, neverIndexed?: ReadonlySet<string>): void {
     this.output.write(headersFrames(stream, this.block(fields, neverIndexed), endStream, this.peerFrameMax))
   }
 

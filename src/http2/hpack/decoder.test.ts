@@ -58,7 +58,9 @@ describe('HpackDecoder', () => {
         '1',
       ],
     )
-    assert.deepEqual(decoder.neverIndexed, ['c', 'a'])
+    assert.deepEqual(decoder.neverIndexed, new Set(['c', 'a']))
+    fieldsOf(decoder, `\x1f\x08${string('token')}`)
+    assert.equal(decoder.neverIndexed, undefined, 'authorization is a secret, whatever is said of it')
     assert.deepEqual(fieldsOf(decoder, '\x82'), [':method', 'GET'])
     assert.equal(decoder.neverIndexed, undefined)
   })

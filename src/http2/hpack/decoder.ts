@@ -6,6 +6,7 @@ import { latin1 } from '../../base/latin1.ts'
 import { chars } from '../octets.ts'
 import { DynamicTable, entryOverhead, tableBytesDefault } from './dynamic-table.ts'
 import { nameFault, valueFault } from './field-check.ts'
+import { fieldKinds, secret } from './field-kinds.ts'
 import { huffmanDecode, huffmanRoom } from './huffman.ts'
 import { dynamicStart, staticFields } from './static-table.ts'
 
@@ -45,8 +46,11 @@ export class HpackDecoder {
    * Undefined: each field by itself is well formed.
    */
   malformed: string | undefined = undefined
-  /** Names of the fields of that block that came as never to be indexed: they go on so (RFC 7541 6.2.3). */
-  neverIndexed: string[] | undefined = undefined
+  /**
+   * Names of the fields of that block that came as never to be indexed: they go on so (RFC 7541 6.2.3). But for those that the
+   * encoder takes for secrets anyway.
+   */
+  neverIndexed: Set<string> | undefined = undefined
 
   readonly #table: DynamicTable<Entry>
   readonly #announced: number
@@ -198,8 +202,9 @@ export class HpackDecoder {
   }
 
   #noteNeverIndexed(name: string): void {
-    if (this.neverIndexed === undefined) this.neverIndexed = [name]
-    else this.neverIndexed.push(name)
+    if (fieldKinds.get(name) === secret) return
+    this.neverIndexed ??= new Set()
+    this.neverIndexed.add(name)
   }
 }
 
