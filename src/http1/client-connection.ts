@@ -6,6 +6,7 @@ import type { Clock } from '../base/clock.ts'
 import { MeshError } from '../base/errors.ts'
 import { type Exchange, type Headers, Response } from '../base/exchange.ts'
 import { latin1 } from '../base/latin1.ts'
+import { bulkBuffers } from '../tcp/bulk-buffers.ts'
 import { BulkReads } from '../tcp/bulk-reads.ts'
 import { writeText } from '../tcp/direct-writes.ts'
 import { reset } from '../tcp/reset.ts'
@@ -206,7 +207,11 @@ export class ClientConnection implements PayloadSink {
 
   readonly #take = (bytes: number, buffer: Buffer): boolean => {
     const more = this.read(buffer === readBuffer ? readView(bytes) : buffer.subarray(0, bytes))
-    this.#bulk!.after(bytes, this.#decoder !== undefined && this.#tunnel === undefined, !this.#sinkFull)
+    this.#bulk!.after(
+      bytes,
+      this.#decoder !== undefined && this.#tunnel === undefined,
+      !this.#sinkFull && this.#held.length === 0,
+    )
     return more
   }
 
@@ -324,6 +329,12 @@ export class ClientConnection implements PayloadSink {
   }
 
   #hold(chunk: Buffer): void {
+    // It lies where nothing is read as long as it lies there.
+    if (this.#held.length === 0 && bulkBuffers.has(chunk)) {
+      this.#held = chunk
+      this.#pause()
+      return
+    }
     this.#held = this.#held.length === 0 ? Buffer.from(chunk) : Buffer.concat([this.#held, chunk])
     if (this.#held.length >= this.#limits.readAheadBytesMax) this.#pause()
   }
@@ -389,6 +400,8 @@ export class ClientConnection implements PayloadSink {
     this.#exchange = undefined
     this.#response = undefined
     this.#pausedBySink = false
+    if (this.#sinkFull) this.#bulk?.leave()
+    this.#sinkFull = false
     if (!this.#reusable || this.closed) {
       this.socket.destroy()
       return
@@ -559,6 +572,7 @@ export class ClientConnection implements PayloadSink {
 
   checkTime(now: number): void {
     if (now >= this.#bodyWaitsUntil && this.#bodyWaits) this.#sendBody('')
+    if (!this.busy) this.#bulk?.giveBack()
     if (now < this.expiresAt) return
     if (this.busy)
       this.#abort(

@@ -295,6 +295,8 @@ export class ServerConnection implements PayloadSink {
   }
 
   ended(trailers: Headers | undefined): void {
+    if (this.#sinkFull) this.#bulk?.leave()
+    this.#sinkFull = false
     this.#bodyDone = true
     this.#expiresAt = Number.POSITIVE_INFINITY
     const sink = this.#bodySink
@@ -709,6 +711,7 @@ export class ServerConnection implements PayloadSink {
       return
     }
     const { limits } = this.#server.options
+    if (this.#state === 'head' && this.#held.length === 0) this.#bulk?.giveBack()
     if (now >= this.#stalledAt) {
       const error = new MeshError('DOWNSTREAM_RESET', `client read nothing for ${limits.writeTimeoutMs} ms`)
       this.#exchange?.cancel(error)

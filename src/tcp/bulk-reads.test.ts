@@ -9,10 +9,10 @@ import type { StaticReads } from './static-reads.ts'
 function reads(): { bulk: BulkReads; shared: Buffer; next: () => Buffer } {
   const shared: Buffer = Buffer.alloc(1)
   let next: Buffer = shared
-  const use = (buffer: Buffer): void => {
+  const switchTo = (buffer: Buffer): void => {
     next = buffer
   }
-  return { bulk: new BulkReads({ use } as unknown as StaticReads, shared), shared, next: () => next }
+  return { bulk: new BulkReads({ switchTo } as unknown as StaticReads, shared), shared, next: () => next }
 }
 
 const much = smallRead + 1
@@ -25,31 +25,43 @@ describe('buffers of bodies', { skip: writesDirectly ? false : 'this Node writes
     assert.equal(next(), shared)
   })
 
-  it('a body that moves much has its own, until it moves little', () => {
+  it('a body that moves much has its own, and the next one too, until little moves', () => {
     const { bulk, shared, next } = reads()
     bulk.after(much, true, true)
     const own = next()
     assert.notEqual(own, shared)
     assert.ok(bulkBuffers.has(own.subarray(5, 9)))
     bulk.after(much, true, false)
+    bulk.after(much, false, true)
     assert.equal(next(), own)
     bulk.after(10, true, true)
     assert.equal(next(), shared)
     assert.equal(bulkBuffers.take(), own, 'it is there for the next one')
   })
 
-  it('a read that is not all written keeps it, however small', () => {
+  it('a read that is held or not all written keeps it, however small', () => {
     const { bulk, shared, next } = reads()
     bulk.after(much, true, true)
     bulk.after(10, true, false)
     assert.notEqual(next(), shared)
   })
 
+  it('a connection that lies idle gives it back', () => {
+    const { bulk, shared, next } = reads()
+    bulk.after(much, true, true)
+    const own = next()
+    bulk.giveBack()
+    bulk.giveBack()
+    assert.equal(next(), shared)
+    assert.equal(bulkBuffers.take(), own)
+    assert.notEqual(bulkBuffers.take(), own, 'once')
+  })
+
   it('a body that ends while its last bytes wait leaves the buffer to them: nobody else reads into it', () => {
     const { bulk, shared, next } = reads()
     bulk.after(much, true, true)
     const own = next()
-    bulk.after(much, false, false)
+    bulk.leave()
     assert.equal(next(), shared)
     for (let i = 0; i < 20; i++) assert.notEqual(bulkBuffers.take(), own)
   })

@@ -3,7 +3,10 @@ import { bulkBuffers, smallRead } from './bulk-buffers.ts'
 import { writesDirectly } from './direct-writes.ts'
 import type { StaticReads } from './static-reads.ts'
 
-/** Of one connection that carries messages. */
+/**
+ * Of one connection that carries messages. From a buffer of its own a body is written without a copy: it is not read into
+ * again before its bytes are taken, since a sink that is full stops the reading.
+ */
 export class BulkReads {
   readonly #reads: StaticReads
   readonly #shared: Buffer
@@ -15,19 +18,27 @@ export class BulkReads {
   }
 
   /**
-   * Called at the end of each read. `inBody`: what comes next goes on to somebody. `taken`: nothing of what was read waits to be
-   * written. From a buffer of its own a body is written without a copy: it is not read into again before its bytes are taken,
-   * since a sink that is full stops the reading.
+   * Called at the end of each read. `inBody`: what comes next goes on to somebody. `taken`: nothing of what was read is
+   * held, or waits to be written.
    */
   after(bytes: number, inBody: boolean, taken: boolean): void {
+    if (this.#own === undefined) {
+      if (inBody && bytes > smallRead && writesDirectly) this.#reads.switchTo((this.#own = bulkBuffers.take()))
+    } else if (bytes <= smallRead && taken) this.giveBack()
+  }
+
+  /** Nothing moves any more, and nothing waits. */
+  giveBack(): void {
     const own = this.#own
-    if (own === undefined) {
-      if (inBody && bytes > smallRead && writesDirectly) this.#reads.use((this.#own = bulkBuffers.take()))
-    } else if (!inBody || (bytes <= smallRead && taken)) {
-      this.#own = undefined
-      this.#reads.use(this.#shared)
-      // Else it belongs to the write that is under way.
-      if (taken) bulkBuffers.giveBack(own)
-    }
+    if (own === undefined) return
+    this.leave()
+    bulkBuffers.giveBack(own)
+  }
+
+  /** The message is over and its last bytes wait to be written: the buffer is theirs, the next message gets another. */
+  leave(): void {
+    if (this.#own === undefined) return
+    this.#own = undefined
+    this.#reads.switchTo(this.#shared)
   }
 }

@@ -83,6 +83,14 @@ export class StaticReads {
     }
   }
 
+  /** Where the next read goes, said at any time. */
+  switchTo(buffer: Buffer): void {
+    const inside = this.#inside
+    inside[this.#slots.generator] = null
+    inside[this.#slots.buffer] = buffer
+    inside._handle?.useUserBuffer?.(buffer)
+  }
+
   /** The socket becomes an ordinary stream again, for a new owner. */
   release(): void {
     this.#released = true
