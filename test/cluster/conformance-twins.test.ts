@@ -29,8 +29,9 @@ describe('sharper than the conformance suite', () => {
     await ask({ url: 'http://echo-v1.{NS}/', from: 'consumer', count: 1 }, meshed)
   })
   after(async () => {
-    await cluster?.[Symbol.asyncDispose]()
+    // The mesh first: the node may go with the cluster.
     await mesh?.[Symbol.asyncDispose]()
+    await cluster?.[Symbol.asyncDispose]()
   })
   afterEach((context) => cluster.explain(context as { passed?: boolean }, 'outrigger-system'))
 
