@@ -82,6 +82,8 @@ const lanes: readonly Lane[] = [
 ]
 
 const root = fileURLToPath(new URL('..', import.meta.url))
+// Every file runs in a process of its own, and compiles the same sources again.
+process.env['NODE_COMPILE_CACHE'] ??= `${root}/node_modules/.cache/outrigger`
 const wanted = process.argv.slice(2)
 const unknown = wanted.filter((name) => !lanes.some((lane) => lane.name === name))
 if (unknown.length > 0) {
