@@ -226,9 +226,12 @@ export class DataPlane {
     const { clock } = this.#parts
     const endsAt = clock.now() + timeoutMs
     const listeners = this.#listeners[way]
-    ;(way === 'inbound' ? this.#inbound : this.#outbound).http.drain()
+    const { http } = way === 'inbound' ? this.#inbound : this.#outbound
+    http.drain()
     if (way === 'inbound' && listeners.length > 0) await sleep(clock, Math.min(acceptGraceMs, timeoutMs))
-    await Promise.all(listeners.map((listener) => listener.drain(Math.max(0, endsAt - clock.now()))))
+    await Promise.all(
+      listeners.map((listener) => listener.drain(Math.max(0, endsAt - clock.now()), () => http.close())),
+    )
   }
 
   close(): void {

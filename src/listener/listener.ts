@@ -66,8 +66,11 @@ export class Listener {
     })
   }
 
-  /** Stops accepting, waits for what is open at most `timeoutMs`, then resets the rest. */
-  async drain(timeoutMs: number): Promise<void> {
+  /**
+   * Stops accepting, waits for what is open at most `timeoutMs`, then resets the rest. Before that, `end` lets whoever has taken
+   * them destroy them: below TLS that is in the middle of its end a socket cannot be reset, and its handle would never close.
+   */
+  async drain(timeoutMs: number, end: () => void = () => {}): Promise<void> {
     this.#stop()
     if (this.#open.size === 0) return
     await new Promise<void>((resolve) => {
@@ -77,6 +80,7 @@ export class Listener {
         resolve()
       }
     })
+    if (this.#open.size > 0) end()
     this.close()
   }
 
