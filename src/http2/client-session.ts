@@ -23,6 +23,9 @@ export interface SessionOwner {
   room(session: ClientSession): void
   /** No new stream may be begun on it; those that it has go on. */
   leaving(session: ClientSession): void
+  /** It is broken: every stream that it has ends with it. */
+  lost(session: ClientSession, failure: MeshError): void
+  /** Its socket is closed. Until then it is one of the connections that there are. */
   closed(session: ClientSession): void
   /** A request was lost of which the peer has done nothing, or may have done nothing: another try, or undefined when there is none. */
   again(exchange: Exchange, lines: string, unsent: boolean): Promise<Response> | undefined
@@ -213,8 +216,9 @@ export class ClientSession extends Session {
   protected onLost(): void {
     const failure = this.failure ?? new MeshError('UPSTREAM_RESET', 'upstream closed the connection')
     // First, so that nothing is sent again on this one.
-    this.owner.closed(this)
+    this.owner.lost(this, failure)
     for (const stream of this.streams.values()) stream.close(failure)
+    if (this.closed) this.owner.closed(this)
   }
 
   protocolError(message: string): MeshError {

@@ -16,6 +16,9 @@ import { isIdempotent, type PoolCount, unsent } from './tries.ts'
 /** Requests for which one more connection is dialled while another is on its way. */
 const waitingPerDial = 100
 
+/** After a dial that brought nothing, while there are connections whose streams can be waited for. */
+const dialAgainMs = 1_000
+
 interface Waiter {
   readonly exchange: Exchange
   readonly lines: string
@@ -40,6 +43,8 @@ export class Http2Pool implements SessionOwner {
   #waiting: Waiter[] = []
   readonly #share: PoolShare | undefined
   #dialling = 0
+  /** Clock time until which no dial follows one that brought nothing, unless it is all there is to wait for. */
+  #dialNotBefore = 0
   #active = 0
   #closed = false
   /** Clock time of the last use, so that the registry can drop a pool that nobody needs. */
@@ -80,7 +85,7 @@ export class Http2Pool implements SessionOwner {
     if (exchange.cancelled !== undefined) return Promise.reject(unsent(exchange.cancelled))
     if ((this.#share?.requests ?? this.#active + this.#waiting.length) >= this.limits.requestsMax)
       return Promise.reject(this.#overflow('requestsMax', this.limits.requestsMax))
-    const session = this.#find(exchange)
+    const session = this.#find(exchange, false)
     if (session !== undefined) return this.#sendOn(session, exchange, lines, true)
     this.usedAt = this.#clock.now()
     if (this.#closed) return Promise.reject(this.#drained())
@@ -89,8 +94,8 @@ export class Http2Pool implements SessionOwner {
     return this.#wait(exchange, lines, false)
   }
 
-  #find(exchange: Exchange): ClientSession | undefined {
-    for (const session of this.#sessions) if (mayTake(session, exchange)) return session
+  #find(exchange: Exchange, again: boolean): ClientSession | undefined {
+    for (const session of this.#sessions) if (mayTake(session, exchange, again)) return session
     return undefined
   }
 
@@ -157,8 +162,9 @@ export class Http2Pool implements SessionOwner {
           session = new ClientSession(socket, this, this.#clock, this.#http2, this.#rules, this.#to.key)
           this.#all.add(session)
           this.#sessions.push(session)
-          this.#serve(session)
+          // How many streams it takes stands there.
           if (early !== undefined) session.read(early)
+          this.#serve(session)
           this.#dialForWaiting()
         },
         (error: unknown) => {
@@ -171,18 +177,16 @@ export class Http2Pool implements SessionOwner {
 
   /** All who wait go on it, as many as it takes. */
   #serve(session: ClientSession): void {
-    while (this.#waiting.length > 0 && mayTake(session, this.#waiting[0]!.exchange)) {
+    while (this.#waiting.length > 0 && mayTake(session, this.#waiting[0]!.exchange, this.#waiting[0]!.again)) {
       const { exchange, lines, again, resolve } = this.#nextWaiter()!
       resolve(this.#sendOn(session, exchange, lines, !again))
     }
   }
 
-  /** Who waits pays for a dial that failed, unless a connection is there or on its way. */
+  /** Who waits pays for a dial that brought nothing, unless a connection is there or on its way. */
   #dialFailed(error: MeshError): void {
-    if (this.#sessions.length > 0 || this.#dialling > 0) {
-      this.#dialForWaiting()
-      return
-    }
+    this.#dialNotBefore = this.#clock.now() + dialAgainMs
+    if (this.#sessions.length > 0 || this.#dialling > 0) return
     for (let waiter = this.#nextWaiter(); waiter !== undefined; waiter = this.#nextWaiter()) this.#refuse(waiter, error)
   }
 
@@ -203,6 +207,8 @@ export class Http2Pool implements SessionOwner {
       this.usedAt = this.#clock.now()
       session.expireAt(this.usedAt + this.limits.idleTimeoutMs)
       // A peer that takes no streams at all is as good as gone (CVE-2021-32780).
+      if (session.peerStreamsMax === 0 && this.#drop(session))
+        this.#dialFailed(new MeshError('UPSTREAM_CONNECT', `${this.#to.key} takes no streams`, { unsent: true }))
       if (
         this.#closed ||
         session.peerStreamsMax === 0 ||
@@ -212,19 +218,33 @@ export class Http2Pool implements SessionOwner {
         return
       }
     }
-    if (this.#waiting.length > 0) this.#serve(session)
+    if (this.#waiting.length === 0) return
+    this.#serve(session)
+    this.#dialForWaiting()
   }
 
   leaving(session: ClientSession): void {
-    const at = this.#sessions.indexOf(session)
-    if (at !== -1) this.#sessions.splice(at, 1)
+    this.#drop(session)
+    this.#dialForWaiting()
+  }
+
+  lost(session: ClientSession, failure: MeshError): void {
+    // Without SETTINGS it has not come about: who dials again at once does so for ever.
+    if (this.#drop(session) && !session.settled) this.#dialFailed(unsent(failure))
     this.#dialForWaiting()
   }
 
   closed(session: ClientSession): void {
     if (!this.#all.delete(session)) return
     this.#share?.give()
-    this.leaving(session)
+    this.#dialForWaiting()
+  }
+
+  /** It takes no new streams; false: it did not before. */
+  #drop(session: ClientSession): boolean {
+    const at = this.#sessions.indexOf(session)
+    if (at !== -1) this.#sessions.splice(at, 1)
+    return at !== -1
   }
 
   /**
@@ -234,7 +254,7 @@ export class Http2Pool implements SessionOwner {
   again(exchange: Exchange, lines: string, untouched: boolean): Promise<Response> | undefined {
     if (this.#closed || exchange.cancelled !== undefined || exchange.body.whole === undefined) return undefined
     if (!untouched && !isIdempotent(exchange.request.method)) return undefined
-    const session = this.#find(exchange)
+    const session = this.#find(exchange, true)
     if (session !== undefined) return this.#sendOn(session, exchange, lines, false)
     return this.#wait(exchange, lines, true)
   }
@@ -253,8 +273,12 @@ export class Http2Pool implements SessionOwner {
   }
 
   #dialForWaiting(): void {
-    const wanted = Math.ceil(this.#waiting.length / waitingPerDial)
-    while (!this.#closed && this.#dialling < wanted && this.#mayConnect()) this.#dial()
+    if (this.#sessions.length > 0 && this.#clock.now() < this.#dialNotBefore) return
+    if (this.#closed || this.#waiting.length === 0) return
+    let wanted = Math.ceil(this.#waiting.length / waitingPerDial)
+    // One that has not said yet what it takes may take them.
+    for (const session of this.#sessions) if (!session.settled) wanted--
+    while (this.#dialling < wanted && this.#mayConnect()) this.#dial()
   }
 
   #mayConnect(): boolean {
@@ -265,8 +289,8 @@ export class Http2Pool implements SessionOwner {
   /** Called once a second. */
   checkTime(now: number): void {
     for (const session of this.#all) session.checkTime(now)
-    // Nobody tells of a connection that another thread took with it when it died.
-    if (this.#share !== undefined) this.#dialForWaiting()
+    // A dial that failed is due again; nobody tells of a connection that another thread took with it when it died.
+    this.#dialForWaiting()
   }
 
   /** No connection is left and none will be made. */
@@ -293,7 +317,10 @@ export class Http2Pool implements SessionOwner {
   }
 }
 
-/** Whether a peer takes CONNECT for other protocols it says in its SETTINGS. */
-function mayTake(session: ClientSession, { request }: Exchange): boolean {
-  return session.hasRoom && (request.upgrade === undefined || session.settled)
+/**
+ * Whether a peer takes CONNECT for other protocols it says in its SETTINGS, and how many streams: what it refused once is
+ * not sent again before it has said so.
+ */
+function mayTake(session: ClientSession, { request }: Exchange, again: boolean): boolean {
+  return session.hasRoom && (session.settled || (request.upgrade === undefined && !again))
 }
