@@ -83,7 +83,12 @@ export function parseRequestFields(fields: Headers, rules: RequestRules): Parsed
   if (named === undefined) throw new MeshError('BAD_REQUEST', 'neither :authority nor Host (RFC 9113 section 8.3.1)')
   const length = rest.contentLength
   if (method === 'TRACE' && length > 0) throw new MeshError('BAD_REQUEST', 'TRACE with a body')
-  if (connect && !/^[a-z0-9._/-]+$/i.test(protocol!)) throw new MalformedMessage('malformed :protocol')
+  if (connect) {
+    if (!/^[a-z0-9._/-]+$/i.test(protocol!)) throw new MalformedMessage('malformed :protocol')
+    // What would be HTTP or TLS again is a way past policy, as it is in an Upgrade of HTTP/1.1.
+    if (/^(?:h2|http|tls|spdy)/i.test(protocol!)) throw new MeshError('NOT_IMPLEMENTED', `:protocol ${protocol}`)
+    if (length > 0) throw new MeshError('BAD_REQUEST', 'CONNECT with a body')
+  }
   return {
     head: {
       // What every layer knows such a request as: the GET of HTTP/1.1 that asks for another protocol.

@@ -379,4 +379,23 @@ describe('HTTP/2 and HTTP/1.1', () => {
     stream.end()
     await once(stream, 'close')
   })
+
+  for (const protocol of ['h2c', 'HTTP/1.1', 'TLS/1.0', 'spdy/3']) {
+    it(`CONNECT for ${protocol} is refused: it would carry requests past every layer`, async () => {
+      await using up = await upstream(echo)
+      await using relay = await startHttp2Relay(up.port)
+      using client = connect(relay.port)
+      await once(client, 'remoteSettings')
+      const stream = client.request({
+        ':method': 'CONNECT',
+        ':protocol': protocol,
+        ':path': '/',
+        ':scheme': 'http',
+        ':authority': 'app',
+      })
+      const [head] = (await once(stream, 'response')) as [http2.IncomingHttpHeaders]
+      assert.equal(head[':status'], 501)
+      assert.equal(relay.exchanges.length, 0)
+    })
+  }
 })
