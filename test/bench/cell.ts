@@ -8,6 +8,8 @@ export type Group =
   | 'plain'
   | 'sizes'
   | 'tls'
+  | 'h2'
+  | 'grpc'
   | 'two-hop'
   | 'tax'
   | 'tcp'
@@ -19,7 +21,7 @@ export type Group =
   | 'start'
 
 /** Whom a cell can be compared with. `off` is Outrigger itself without the feature. */
-export type Peer = 'envoy' | 'nginx' | 'haproxy' | 'httpProxy3' | 'off'
+export type Peer = 'envoy' | 'nginx' | 'haproxy' | 'httpProxy3' | 'nodeHttp2' | 'off'
 
 /** One line of a table: a proxy under one load. */
 export interface Cell {

@@ -5,6 +5,7 @@ import { idle, storm } from './protocols/connections.ts'
 import { withErrors } from './protocols/errors.ts'
 import { latency, pacedPerSecond } from './protocols/latency.ts'
 import { memoryAtRate } from './protocols/memory.ts'
+import { calls, multiplexed } from './protocols/multiplexed.ts'
 import { startToServing } from './protocols/start.ts'
 import { tcp } from './protocols/tcp.ts'
 import type { Protocol } from './protocols/window.ts'
@@ -84,6 +85,40 @@ export const groups: Readonly<Record<Group, GroupSpec>> = {
     protocol: capacity,
     timing: long,
     columns: [...cost, ...peak, to('envoy', 'Envoy')],
+  },
+  h2: {
+    title: 'HTTP/2, 10 connections with 10 streams and with 1 (requests per CPU-second: above 1 is cheaper)',
+    protocol: multiplexed,
+    timing: { rounds: 3, seconds: 4, warmupSeconds: 4, connections: 10 },
+    columns: [
+      { head: 'us, 10 streams', figure: 'streams10Us', digits: 1 },
+      { head: '1 stream', figure: 'streams1Us', digits: 1 },
+      { head: 'requests/s', figure: 'streams10PerSecond', digits: 0, short: true },
+      { head: '(1)', figure: 'streams1PerSecond', digits: 0, short: true },
+      mb('RSS MB', 'rssBytes'),
+      to('envoy', 'Envoy (10)', 'streams10PerCpuSecond'),
+      to('envoy', '(1)', 'streams1PerCpuSecond'),
+      to('nodeHttp2', 'node:http2 (10)', 'streams10PerCpuSecond'),
+      to('nodeHttp2', '(1)', 'streams1PerCpuSecond'),
+    ],
+  },
+  grpc: {
+    title: 'gRPC, 10 connections: unary with 10 streams and with 1, then streams of 1,000 messages of 128 bytes',
+    protocol: calls,
+    timing: { rounds: 3, seconds: 4, warmupSeconds: 4, connections: 10 },
+    columns: [
+      { head: 'us/call, 10 streams', figure: 'unary10Us', digits: 1 },
+      { head: '1 stream', figure: 'unary1Us', digits: 1 },
+      { head: 'us/message', figure: 'messagesUs', digits: 2 },
+      { head: 'calls/s', figure: 'unary10PerSecond', digits: 0, short: true },
+      { head: 'messages/s', figure: 'messagesPerSecond', digits: 0, short: true },
+      mb('RSS MB', 'rssBytes'),
+      to('envoy', 'Envoy (10)', 'unary10PerCpuSecond'),
+      to('envoy', '(1)', 'unary1PerCpuSecond'),
+      to('envoy', '(messages)', 'messagesPerCpuSecond'),
+      to('nodeHttp2', 'node:http2 (10)', 'unary10PerCpuSecond'),
+      to('nodeHttp2', '(messages)', 'messagesPerCpuSecond'),
+    ],
   },
   'two-hop': {
     title: 'HTTP/1.1, two hops, mutual TLS 1.3 between them (sum of both)',

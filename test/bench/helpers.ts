@@ -2,6 +2,7 @@
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Bench } from './cell.ts'
+import { writeGrpcRequests } from './grpc-requests.ts'
 import { port } from './ports.ts'
 import type { Started } from './processes.ts'
 
@@ -19,6 +20,12 @@ export function startBackend(bench: Bench): Started {
   return helper(bench, 'backend', nginx(bench, 'backend.conf'))
 }
 
+/** The backend of the cells of gRPC: it sends each message of a stream as it makes it. */
+export function startGrpcBackend(bench: Bench): Started {
+  writeGrpcRequests(bench.workFolder)
+  return helper(bench, 'gRPC backend', [bench.tools.grpcServer, `-port=${port.backendGrpc}`], { GOMAXPROCS: '1' })
+}
+
 /** Where traces go. */
 export function startSink(bench: Bench): Started {
   return helper(bench, 'sink', nodeProgram(bench, 'sink', port.sink))
@@ -28,8 +35,14 @@ export function startSink(bench: Bench): Started {
  * HAProxy that turns the generator's plain requests into mTLS ones to port `to`: wrk has no client certificates.
  * `certificate` is a file with chain and key.
  */
-export function originateMtls(bench: Bench, to: number, certificate: string, alpn: string): Started {
-  const config = path.join(bench.folder, 'haproxy', 'originate-mtls.cfg')
+export function originateMtls(
+  bench: Bench,
+  to: number,
+  certificate: string,
+  alpn: string,
+  speaks: 'http1' | 'http2' = 'http1',
+): Started {
+  const config = path.join(bench.folder, 'haproxy', `originate-mtls${speaks === 'http1' ? '' : '-http2'}.cfg`)
   return helper(bench, 'mTLS helper', [bench.tools.haproxy, '-db', '-f', config], {
     TARGET: `127.0.0.1:${to}`,
     CERTIFICATE: certificate,
@@ -43,7 +56,12 @@ export function nginx(bench: Bench, config: string): string[] {
 }
 
 /** Programs in node/ that listen at a port. */
-const programs = { sink: 'sink.ts', 'http-proxy-3': 'http-proxy-3.ts', 'fast-proxy': 'fast-proxy.ts' } as const
+const programs = {
+  sink: 'sink.ts',
+  'http-proxy-3': 'http-proxy-3.ts',
+  'fast-proxy': 'fast-proxy.ts',
+  'http2-relay': 'http2-relay.ts',
+} as const
 
 /** Command line of one of them, on the Node that runs ours. */
 export function nodeProgram(bench: Bench, name: keyof typeof programs, at: number): string[] {

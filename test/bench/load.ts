@@ -13,6 +13,8 @@ const report = fileURLToPath(new URL('wrk-report.lua', import.meta.url))
 export interface Target {
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
+  /** File with the body of the request, which then is a POST. */
+  readonly post?: string
 }
 
 export interface Load {

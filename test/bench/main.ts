@@ -12,7 +12,7 @@ import { controlPlane } from './control-plane/main.ts'
 import { BenchFailure } from './failure.ts'
 import { judge } from './goals.ts'
 import { groups } from './groups.ts'
-import { startBackend, startSink } from './helpers.ts'
+import { startBackend, startGrpcBackend, startSink } from './helpers.ts'
 import { measure } from './measure.ts'
 import { type Options, readOptions, usage } from './options.ts'
 import { port } from './ports.ts'
@@ -55,6 +55,7 @@ async function main(options: Options): Promise<number> {
 async function startHelpers(bench: Bench): Promise<void> {
   const backend = startBackend(bench)
   const sink = startSink(bench)
+  startGrpcBackend(bench)
   await bench.processes.ready(`http://127.0.0.1:${port.backend}/`, {}, [backend])
   await bench.processes.ready(`http://127.0.0.1:${port.sink}/`, {}, [sink])
   bench.processes.keepRunning()

@@ -5,6 +5,10 @@ export const port = {
   /** Of the backend: one request in five fails. */
   faulty: 19002,
   hold: 19003,
+  /** Of the backend: HTTP/2 without TLS. */
+  backendHttp2: 19004,
+  /** A server of gRPC. */
+  backendGrpc: 19005,
   envoyRouter: 19010,
   envoyFeatures: 19011,
   envoyInbound: 19012,
@@ -12,10 +16,12 @@ export const port = {
   envoyTcp: 19014,
   haproxy: 19020,
   originateMtls: 19021,
+  originateMtlsHttp2: 19023,
   haproxyTcp: 19022,
   nginx: 19030,
   httpProxy3: 19040,
   fastProxy: 19041,
+  nodeHttp2: 19042,
   outbound: 19050,
   outboundAdmin: 19051,
   outboundMetrics: 19052,

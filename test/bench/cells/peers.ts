@@ -35,6 +35,34 @@ export const fastProxy: PeerProxy = {
   start: (bench) => proxy(bench, 'fast-proxy', nodeProgram(bench, 'fast-proxy', port.fastProxy)),
 }
 
+/** HTTP/2 on both sides, and the routes of gRPC where the backend speaks that. */
+export function envoyHttp2(config: 'features' | 'inbound' | 'outbound', backend: number): PeerProxy {
+  const upstream = `typed_extension_protocol_options:
+        envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+          "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+          explicit_http_config: { http2_protocol_options: {} }
+      `
+  const calls = [
+    ['path_separated_prefix: /bench', 'path_separated_prefix: /grpc.testing.TestService'],
+    ['retry_on: connect-failure,reset,', 'retry_on: connect-failure,reset,unavailable,'],
+  ] as const
+  const changes = {
+    features: [[`port_value: ${port.backend} `, `port_value: ${backend} `]],
+    inbound: [
+      [`port_value: ${port.backend} `, `port_value: ${backend} `],
+      ['alpn_protocols: [http/1.1]', 'alpn_protocols: [h2]'],
+    ],
+    outbound: [['alpn_protocols: [http/1.1]', 'alpn_protocols: [h2]']],
+  } as const
+  const cluster =
+    config === 'inbound'
+      ? (['- name: application\n      type: STATIC', `- name: application\n      ${upstream}type: STATIC`] as const)
+      : (['lb_policy: LEAST_REQUEST', `${upstream}lb_policy: LEAST_REQUEST`] as const)
+  const routes = config === 'inbound' || backend !== port.backendGrpc ? [] : calls
+  const at = { features: port.envoyFeatures, inbound: port.envoyInbound, outbound: port.envoyOutbound }[config]
+  return { at, start: (bench) => envoy(bench, config, [...changes[config], cluster, ...routes]) }
+}
+
 /** A cell of one process. */
 export function one(cell: Omit<Cell, 'start'>, { at, start }: PeerProxy): Cell {
   return {
@@ -65,7 +93,7 @@ export function startEnvoyPair(bench: Bench): Promise<Running> {
   return Promise.resolve({ target: { url: urlAt(port.envoyOutbound), headers }, measured: pair, started: pair })
 }
 
-function proxy(bench: Bench, name: string, command: readonly string[]): Started {
+export function proxy(bench: Bench, name: string, command: readonly string[]): Started {
   return bench.processes.start(name, command, { cpu: bench.proxyCpu, cwd: bench.workFolder })
 }
 
