@@ -163,6 +163,8 @@ export class ClientStream extends Stream {
     if (whole === undefined) {
       this.#response = new Response(status, reason, this.#headers, this)
       this.#response.neverIndexed = this.#neverIndexed
+      // Too long to be handed on as text, and yet its end came in the same breath.
+      if (this.ended) this.onReceived()
       resolve(this.#response)
       return
     }
@@ -187,7 +189,7 @@ export class ClientStream extends Stream {
 
   #switchProtocols(reason: string): Response {
     const { request } = this.#exchange
-    this.handOn()
+    this.unfold()
     const connect = request.method === 'CONNECT'
     const response = new Response(connect ? 200 : 101, reason, this.#headers, noBody)
     this.#unwait()
@@ -211,7 +213,7 @@ export class ClientStream extends Stream {
   }
 
   protected override closeIfDone(): void {
-    if (this.ended && this.sending && this.#tunnel === undefined) {
+    if (this.ended && this.sending && !(this.#isTunnel && this.#status < 300)) {
       // Answered early: the rest of the request is of no use to anyone.
       const { source } = this
       this.reset(errorCode.CANCEL, undefined)

@@ -96,7 +96,6 @@ export class ServerSession extends Session {
       return
     }
     this.lastStream = id
-    this.expiresAt = Number.POSITIVE_INFINITY
     if (this.#drained || this.streams.size >= this.limits.concurrentStreamsMax) {
       // Nothing was done for it: it may be sent again (RFC 9113 section 8.7).
       this.refuseStream(id, errorCode.REFUSED_STREAM)
@@ -122,9 +121,14 @@ export class ServerSession extends Session {
       return
     }
     const stream = new ServerStream(this, id, this.now, parsed)
-    this.streams.set(id, stream)
+    this.#add(stream)
     this.#fresh.push(stream)
     if (endStream) stream.finish(undefined)
+  }
+
+  #add(stream: ServerStream): void {
+    this.expiresAt = Number.POSITIVE_INFINITY
+    this.streams.set(stream.id, stream)
   }
 
   #malformed(id: number, message: string): void {
@@ -136,7 +140,7 @@ export class ServerSession extends Session {
   #refuse(id: number, endStream: boolean, error: MeshError): void {
     const response = this.server.options.refuse(error, this.downstream, this.now)
     const stream = new ServerStream(this, id, this.now, undefined)
-    this.streams.set(id, stream)
+    this.#add(stream)
     if (endStream) stream.finish(undefined)
     stream.answer(response)
     this.spendReset()
@@ -254,7 +258,7 @@ export class ServerSession extends Session {
 
   /** A client that ends its side may read on; one that has nothing under way is done. */
   #onEnd(): void {
-    if (this.streams.size === 0) this.socket.end()
+    if (this.streams.size === 0) this.endSocket()
     else this.leaving = true
   }
 

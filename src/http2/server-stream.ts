@@ -112,7 +112,7 @@ export class ServerStream extends Stream {
     const { session } = this
     // An answer of HTTP/1.1 to Upgrade names what it switches to; here that went without saying (RFC 8441 section 5).
     session.sendFields(this.id, statusFields(200, response.status === 101 ? tunnelFields(response.headers) : []), false)
-    this.handOn()
+    this.unfold()
     const tunnel = new StreamTunnel(this)
     this.#tunnel = tunnel
     session.server.options.splice(exchange, tunnel, response).then(
@@ -192,7 +192,11 @@ export class ServerStream extends Stream {
   protected onDiscarded(_reason: MeshError): void {}
 
   protected onClosed(failure: MeshError | undefined): void {
-    if (failure === undefined) return
+    if (failure === undefined) {
+      // Answered; whoever asked said all of it, and it may lie here still.
+      if (this.#tunnel === undefined) this.giveUp(cancelled)
+      return
+    }
     const exchange = this.#exchange
     if (exchange !== undefined && !this.#completed) {
       exchange.cancel(failure)

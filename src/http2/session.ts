@@ -448,6 +448,8 @@ export abstract class Session implements FrameHandler {
     if (this.streams.get(stream.id) !== stream) return false
     this.streams.delete(stream.id)
     this.#waiting.delete(stream)
+    // The rest of its frame is for nobody.
+    if (this.#dataStream === stream) this.#dataStream = undefined
     if (this.streams.size === 0) this.onQuiet()
     return true
   }

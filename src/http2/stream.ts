@@ -110,7 +110,7 @@ export abstract class Stream implements Body, BodySink {
         this.#credit += length
         return
       }
-      this.#unfold()
+      this.unfold()
     }
     if (this.#sink === undefined || this.#paused) {
       this.#held.push(Buffer.from(bytes))
@@ -151,14 +151,15 @@ export abstract class Stream implements Body, BodySink {
       this.#unwanted = true
       return text
     }
-    this.#unfold()
+    this.unfold()
     return undefined
   }
 
-  #unfold(): void {
-    const text = this.#text!
+  /** The message is handed on now, and its body is piped, even if it is here whole. */
+  unfold(): void {
+    const text = this.#text
     this.#text = undefined
-    if (text === '') return
+    if (text === undefined || text === '') return
     this.#held.push(Buffer.from(text, 'latin1'))
     this.#credit -= text.length
     this.#hold(text.length)
@@ -233,11 +234,11 @@ export abstract class Stream implements Body, BodySink {
   protected abstract onDiscarded(reason: MeshError): void
 
   #pump(): void {
-    while (this.#held.length > 0 && !this.#paused) {
+    while (this.#held.length > 0 && !this.#paused && this.#sink !== undefined) {
       const bytes = this.#held.shift()!
       this.#heldBytes -= bytes.length
       this.session.holds(-bytes.length)
-      if (!this.#sink!.data(bytes)) this.#paused = true
+      if (!this.#sink.data(bytes)) this.#paused = true
       this.acknowledge(bytes.length)
     }
     if (this.#paused) return
@@ -374,6 +375,16 @@ export abstract class Stream implements Body, BodySink {
     this.session.output.write(rstStream(this.id, code))
     this.session.wasReset(this.id)
     this.close(failure)
+  }
+
+  /** What is here and has not been passed on, nobody will ask for any more. */
+  protected giveUp(reason: MeshError): void {
+    this.#failure ??= reason
+    const sink = this.#sink
+    this.#sink = undefined
+    this.#release()
+    this.#text = undefined
+    sink?.fail(reason)
   }
 
   /** Nothing more is sent or taken. */

@@ -12,6 +12,8 @@ export class StreamTunnel extends Duplex {
     // Whoever splices it ends it: closed by itself, it would look to them like a side that broke off.
     super({ allowHalfOpen: true, autoDestroy: false })
     this.#stream = stream
+    // It may break off before anybody has begun to splice it, who then finds it destroyed.
+    this.on('error', () => {})
     // What the peer sends waits until somebody reads.
     stream.pause()
     stream.source = {

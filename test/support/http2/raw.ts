@@ -87,9 +87,13 @@ export class RawHttp2 implements Disposable {
   }
 
   /** The same on a connection that is open. */
-  static greet(socket: net.Socket, said: Settings = { initialWindowSize: 0x7fff_ffff }): RawHttp2 {
+  static greet(
+    socket: net.Socket,
+    said: Settings = { initialWindowSize: 0x7fff_ffff },
+    window: number = 0x3fff_0000,
+  ): RawHttp2 {
     const client = new RawHttp2(socket)
-    client.send(preface, settings(said), windowUpdate(0, 0x3fff_0000))
+    client.send(preface, settings(said), ...(window === 0 ? [] : [windowUpdate(0, window)]))
     return client
   }
 
