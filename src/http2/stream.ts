@@ -155,7 +155,7 @@ export abstract class Stream implements Body, BodySink {
     return undefined
   }
 
-  /** The message is handed on now, and its body is piped, even if it is here whole. */
+  /** Its body is piped, even if it is here whole. */
   unfold(): void {
     const text = this.#text
     this.#text = undefined
@@ -190,16 +190,11 @@ export abstract class Stream implements Body, BodySink {
     this.session.output.write(windowUpdate(this.id, credit))
   }
 
-  // Body.
-
   pipe(sink: BodySink): void {
-    if (this.#piped) {
-      sink.fail(new MeshError('UNEXPECTED', 'a streamed body can be sent once only'))
-      return
-    }
+    const failure = this.#piped ? new MeshError('UNEXPECTED', 'a streamed body can be sent once only') : this.#failure
     this.#piped = true
-    if (this.#failure !== undefined) {
-      sink.fail(this.#failure)
+    if (failure !== undefined) {
+      sink.fail(failure)
       return
     }
     this.#sink = sink
@@ -313,13 +308,9 @@ export abstract class Stream implements Body, BodySink {
       else this.#queue[0] = chunk.subarray(bytes)
     }
     this.stalledSince = Number.POSITIVE_INFINITY
-    if (this.#endsAfter) {
-      this.#endsAfter = false
-      this.#sendEnd(this.#trailersAfter)
-      return true
-    }
-    if (output.full) return false
-    this.source?.resume()
+    if (this.#endsAfter) this.#sendEnd(this.#trailersAfter)
+    else if (output.full) return false
+    else this.source?.resume()
     return true
   }
 
@@ -332,7 +323,7 @@ export abstract class Stream implements Body, BodySink {
   /** A body that is here whole, to its end. */
   sendWhole(text: string, trailers: Headers | undefined): void {
     const { session } = this
-    if (text.length > this.sendWindow || text.length > session.sendWindow) {
+    if (text.length > Math.min(this.sendWindow, session.sendWindow)) {
       this.data(Buffer.from(text, 'latin1'))
       this.end(trailers)
       return
@@ -379,12 +370,16 @@ export abstract class Stream implements Body, BodySink {
 
   /** What is here and has not been passed on, nobody will ask for any more. */
   protected giveUp(reason: MeshError): void {
+    this.#drop(reason)?.fail(reason)
+  }
+
+  #drop(reason: MeshError): BodySink | undefined {
     this.#failure ??= reason
     const sink = this.#sink
     this.#sink = undefined
     this.#release()
     this.#text = undefined
-    sink?.fail(reason)
+    return sink
   }
 
   /** Nothing more is sent or taken. */
@@ -396,16 +391,8 @@ export abstract class Stream implements Body, BodySink {
     this.#queue = []
     this.#queuedBytes = 0
     this.stalledSince = Number.POSITIVE_INFINITY
-    if (failure !== undefined) {
-      this.#failure = failure
-      const sink = this.#sink
-      this.#sink = undefined
-      this.#release()
-      this.#text = undefined
-      this.onClosed(failure)
-      sink?.fail(failure)
-      return
-    }
-    this.onClosed(undefined)
+    const sink = failure === undefined ? undefined : this.#drop(failure)
+    this.onClosed(failure)
+    if (failure !== undefined) sink?.fail(failure)
   }
 }
