@@ -24,7 +24,7 @@ export interface FakeServer {
   /** Calls of `onComplete`, by exchange. */
   readonly completed: Map<Exchange, number>
   /** A connection whose client has said preface, SETTINGS, and how much larger the window of the connection is. */
-  open(said?: Settings, window?: number): RawHttp2
+  readonly open: (said?: Settings, window?: number) => RawHttp2
 }
 
 export function fakeServer(serve: Service, limits: Partial<Http2Limits> = {}): FakeServer {
