@@ -13,8 +13,9 @@ const examples = path.join(root, 'examples')
 /** Plaintext to web past the client's own sidecar: the client's capture leaves this port alone. */
 const direct = { host: 'web-direct', port: 9_090 } as const
 
-export const shopDeployments = ['web', 'orders', 'inventory-v1', 'inventory-v2', 'client'] as const
-const apps = shopDeployments.filter((name) => name !== 'client')
+export const shopDeployments = ['web', 'orders', 'inventory-v1', 'inventory-v2', 'shipping', 'client'] as const
+/** Those that count what reaches them: shipping speaks gRPC alone. */
+const apps = shopDeployments.filter((name) => name !== 'client' && name !== 'shipping')
 
 export interface ShopOptions {
   /** More annotations for the Pods of every Deployment. */

@@ -58,20 +58,20 @@ describe('Jaeger', () => {
       shop,
       'http://web:8080/',
       200,
-      (all) => kinds(all, 'server').length >= 3 && kinds(all, 'client').length >= 3,
+      (all) => kinds(all, 'server').length >= 4 && kinds(all, 'client').length >= 4,
     )
     assert.deepEqual(
       kinds(spans, 'server')
         .map((span) => span.service)
         .sort(),
-      ['inventory', 'orders', 'web'],
+      ['inventory', 'orders', 'shipping', 'web'],
       'each application was reached once',
     )
     assert.deepEqual(
       kinds(spans, 'client')
         .map((span) => `${span.service} > ${span.tags['outrigger.backend']}`)
         .sort(),
-      ['client > shop/web', 'orders > shop/inventory', 'web > shop/orders'],
+      ['client > shop/web', 'orders > shop/inventory', 'orders > shop/shipping', 'web > shop/orders'],
       'and called once',
     )
     // A chain: each span but the first has its parent in the trace, and goes back to the first.

@@ -19,7 +19,7 @@ async function plaintext(shop: ShopCopy): Promise<number | undefined> {
   }
 }
 
-test('a fresh mesh serves within 60 s: four applications, five sidecars, mTLS between them, no error', async () => {
+test('a fresh mesh serves within 60 s: five applications, six sidecars, mTLS between them, no error', async () => {
   using shop = new ShopCopy(41)
   const startedAt = performance.now()
   const up = shop.up('--for', '4s')
@@ -30,10 +30,15 @@ test('a fresh mesh serves within 60 s: four applications, five sidecars, mTLS be
   assert.ok(performance.now() - startedAt < 60_000)
   assert.equal(await up.end(), 0, up.stderr)
   const last = up.pictures.at(-1)
-  assert.equal(last?.connected, 5)
-  assert.equal(last?.sidecars, 5)
+  assert.equal(last?.connected, 6)
+  assert.equal(last?.sidecars, 6)
   const hops = new Set(last?.rows?.map(({ from, to }) => `${from} ${to}`))
-  assert.deepEqual([...hops].toSorted(), ['shop/client shop/web', 'shop/orders shop/inventory', 'shop/web shop/orders'])
+  assert.deepEqual([...hops].toSorted(), [
+    'shop/client shop/web',
+    'shop/orders shop/inventory',
+    'shop/orders shop/shipping',
+    'shop/web shop/orders',
+  ])
   assert.deepEqual(
     up.result?.checks?.map(({ ok }) => ok),
     [true, true],
@@ -85,7 +90,7 @@ test('policy is edited while it runs, children are killed, and Ctrl-C leaves not
       )
     }
     const seen = up.lines.length
-    await up.line('all are connected again', (line) => up.lines.indexOf(line) >= seen && line.connected === 5)
+    await up.line('all are connected again', (line) => up.lines.indexOf(line) >= seen && line.connected === 6)
     await up.line(
       'traffic flows to the end again',
       (line) =>
@@ -96,7 +101,7 @@ test('policy is edited while it runs, children are killed, and Ctrl-C leaves not
 
   await t.test('Ctrl-C', async () => {
     const all = up.processes()
-    assert.ok(all.size >= 11, 'control plane, five sidecars, four applications, the guard')
+    assert.ok(all.size >= 13, 'control plane, six sidecars, five applications, the guard')
     up.child.kill('SIGINT')
     assert.equal(await up.end(), 0)
     await eventually('all are gone', () => [...all.keys()].every((pid) => !isAlive(pid)))
@@ -108,7 +113,7 @@ test('children end when up is killed with no chance to act', async () => {
   const up = shop.up('--no-load')
   await up.line('a first picture', ({ type }) => type === 'picture')
   const all = up.processes()
-  assert.ok(all.size >= 11)
+  assert.ok(all.size >= 13)
   up.child.kill('SIGKILL')
   await up.end()
   await eventually('all are gone', () => [...all.keys()].every((pid) => !isAlive(pid)), 15_000)

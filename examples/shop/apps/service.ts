@@ -1,5 +1,5 @@
 /**
- * What the three services of the shop share. Nothing here knows of a mesh: it is plain node:http, it listens on
+ * What the services of the shop share. Nothing here knows of a mesh: it is plain node:http, it listens on
  * HOST and PORT, calls its neighbours by name, and reaches them through a proxy when http_proxy says so (Node's own
  * support, NODE_USE_ENV_PROXY=1). The one courtesy that every mesh asks of an application is `forwarded` below.
  *
@@ -9,7 +9,7 @@
  *   POST /_switch?failPercent=100&failStatus=503   start failing;  failPercent=0 heals
  */
 import { randomInt } from 'node:crypto'
-import http, { type IncomingMessage, type ServerResponse } from 'node:http'
+import http, { type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
 /** What one service answers; `served` is the chain of services behind the answer, nearest first. */
@@ -99,6 +99,16 @@ export function call(url: string, headers: Record<string, string>): Promise<Answ
   })
 }
 
+/** Of the headers of a request, what goes along with the calls that it makes necessary. */
+export function forwardedOf(headers: IncomingHttpHeaders): Record<string, string> {
+  const forwarded: Record<string, string> = {}
+  for (const header of forwardedHeaders) {
+    const value = headers[header]
+    if (typeof value === 'string') forwarded[header] = value
+  }
+  return forwarded
+}
+
 function parse(text: string): object {
   try {
     return JSON.parse(text) as object
@@ -115,11 +125,7 @@ async function reply(
   answer: (call: Call) => Promise<Answer> | Answer,
 ): Promise<void> {
   counts.received(path)
-  const forwarded: Record<string, string> = {}
-  for (const header of forwardedHeaders) {
-    const value = request.headers[header]
-    if (typeof value === 'string') forwarded[header] = value
-  }
+  const forwarded = forwardedOf(request.headers)
   const result: Answer =
     failing.percent > randomInt(100)
       ? { status: failing.status, served: [], body: { error: `${self} was told to fail` } }

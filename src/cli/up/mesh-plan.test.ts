@@ -22,14 +22,21 @@ spec: ${spec}
 status: { podIP: 127.9.9.9 }
 `
 
-test('the shop: five workloads, each on its own address', async () => {
+test('the shop: six workloads, each on its own address', async () => {
   const { documents, problems } = await readDocuments([join(import.meta.dirname, '../../../examples/shop')])
   assert.deepEqual(problems, [])
   const { workloads, problems: planProblems } = planMesh(documents)
   assert.deepEqual(planProblems, [])
   const byName = new Map(workloads.map((workload) => [workload.name, workload]))
-  assert.deepEqual([...byName.keys()].toSorted(), ['client', 'inventory-v1', 'inventory-v2', 'orders', 'web'])
-  assert.equal(new Set(workloads.map(({ address }) => address)).size, 5)
+  assert.deepEqual([...byName.keys()].toSorted(), [
+    'client',
+    'inventory-v1',
+    'inventory-v2',
+    'orders',
+    'shipping',
+    'web',
+  ])
+  assert.equal(new Set(workloads.map(({ address }) => address)).size, 6)
   const web = byName.get('web')
   assert.deepEqual(web?.ports, [{ port: 8080, appPort: 18_080 }])
   assert.deepEqual(web?.programs, [
