@@ -3,6 +3,7 @@
  * A lane whose needs are not there is named with the remedy; under CI=true that is a failure.
  */
 import { globSync } from 'node:fs'
+import path from 'node:path'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 import { fileURLToPath } from 'node:url'
@@ -161,6 +162,12 @@ async function openAndRun(lane: Lane, files: string[]): Promise<Counts> {
 function runLane(lane: Lane, files: string[], concurrency: number, counts: Counts): Promise<void> {
   return new Promise((resolve) => {
     const stream = run({ files, concurrency, cwd: root, timeout: lane.timeoutMs ?? 600_000 })
+    const times = new Map<string, { readonly from: number; until: number }>()
+    const note = ({ file }: { readonly file?: string | undefined }): void => {
+      const now = performance.now()
+      if (file !== undefined) times.set(file, { from: times.get(file)?.from ?? now, until: now })
+    }
+    for (const event of ['test:enqueue', 'test:complete'] as const) stream.on(event, note)
     // Suites and files are containers; only what asserts counts.
     stream.on('test:pass', (event) => {
       if (event.details.type === 'suite') return
@@ -170,7 +177,21 @@ function runLane(lane: Lane, files: string[], concurrency: number, counts: Count
     stream.on('test:fail', (event) => {
       if (event.details.type !== 'suite') counts.failed++
     })
-    stream.on('end', () => resolve())
+    stream.on('end', () => {
+      process.stdout.write(slowest(times))
+      resolve()
+    })
     stream.compose(spec).pipe(process.stdout, { end: false })
   })
+}
+
+/** Where the time of a lane went. */
+function slowest(times: ReadonlyMap<string, { readonly from: number; readonly until: number }>): string {
+  const files = [...times].map(([file, { from, until }]) => ({ file, seconds: (until - from) / 1_000 }))
+  const long = files
+    .filter(({ seconds }) => seconds >= 10)
+    .sort((a, b) => b.seconds - a.seconds)
+    .slice(0, 12)
+  if (long.length === 0) return ''
+  return `# slowest: ${long.map(({ file, seconds }) => `${path.relative(root, file)} ${seconds.toFixed(0)} s`).join(', ')}\n`
 }
