@@ -1,4 +1,4 @@
-/** The shop's service of gRPC: what `outrigger trace` says of its calls, and what becomes of them when one in seven fails. */
+/** The shop's service of gRPC: what `outrigger trace` says of its calls, and what becomes of them when one in four fails. */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
@@ -15,10 +15,10 @@ kind: FaultInjection
 metadata: { name: shipping-fails, namespace: shop }
 spec:
   targetRefs: [{ kind: Service, name: shipping }]
-  abort: { percentage: 15, grpcStatus: UNAVAILABLE }
+  abort: { percentage: 25, grpcStatus: UNAVAILABLE }
 `
 
-test('calls of gRPC in the shop: their method, their tries and their codes', { timeout: 120_000 }, async () => {
+test('calls of gRPC in the shop: their method, their tries and their codes', { timeout: 240_000 }, async () => {
   using shop = new ShopCopy(48)
   shop.edit('policies.yaml', (text) => text.replace('samplingRate: 10', 'samplingRate: 100'))
   const up = shop.up()
@@ -49,11 +49,11 @@ test('calls of gRPC in the shop: their method, their tries and their codes', { t
         /try 1 → shop\/shipping .* UNAVAILABLE FAULT_ABORTED\n[^]*FaultInjection\/shop\/shipping-fails[^]*try [23] → shop\/shipping .* OK\n.*retry: after FAULT_ABORTED/.test(
           await traced(),
         ),
-      30_000,
+      90_000,
     )
-    // One in three hundred fails three times; the order is there all the same.
+    // One in sixty fails three times; the order is there all the same.
     const prices = await Promise.all(Array.from({ length: 20 }, async () => (await order()).shipping))
-    assert.ok(prices.filter((shipping) => shipping?.price === 36).length >= 18, JSON.stringify(prices))
+    assert.ok(prices.filter((shipping) => shipping?.price === 36).length >= 16, JSON.stringify(prices))
   } finally {
     up.child.kill('SIGINT')
     await up.end()
