@@ -256,10 +256,14 @@ export class ServerSession extends Session {
 
   protected onSocketError(): void {}
 
-  /** A client that ends its side may read on; one that has nothing under way is done. */
+  /** A client that ends its side may read on; what it has not said to its end it never will. */
   #onEnd(): void {
+    this.leaving = true
+    const cut = new MeshError('DOWNSTREAM_RESET', 'client closed the connection')
+    for (const stream of this.streams.values()) if (stream.receiving) stream.reset(errorCode.CANCEL, cut)
     if (this.streams.size === 0) this.endSocket()
-    else this.leaving = true
+    // One that is gone altogether refuses it, and its requests end.
+    else this.probe()
   }
 
   protected onLost(): void {

@@ -373,6 +373,28 @@ describe('ends', () => {
     assert.equal(server.connections, 0)
   })
 
+  it('a client that ends its side: what it has asked is answered, what it has not asked to its end is over', async () => {
+    const answers: ((response: Response) => void)[] = []
+    const { open, exchanges, completed, server } = fakeServer(() => new Promise((resolve) => answers.push(resolve)))
+    const client = open()
+    const asked = client.request(post, true)
+    const half = client.request(post, false)
+    await settled()
+    client.socket.end()
+    await settled()
+    assert.equal(client.answer(half).reset, 'CANCEL')
+    assert.equal(exchanges[1]!.cancelled?.code, 'DOWNSTREAM_RESET')
+    assert.ok(
+      client.frames.some(({ type }) => type === types.ping),
+      'it is asked whether it is there',
+    )
+    answers[0]!(whole(200, 'yes'))
+    assert.equal((await client.whole(asked, 1_000)).body, 'yes')
+    await settled()
+    assert.equal(server.connections, 0)
+    assert.deepEqual([...completed.values()], [1, 1])
+  })
+
   it('a connection whose requests are all refused is idle all the same', async () => {
     const { open, server, clock } = fakeServer(() => never)
     const client = open()

@@ -533,13 +533,18 @@ export abstract class Session implements FrameHandler {
       }
     } else if (now >= this.#lastByteAt + quietMs) {
       this.#pingSentAt = now
-      this.output.write(ping(false, pingPayload))
+      this.probe()
     }
     for (const stream of this.streams.values()) {
       if (now >= stream.stalledSince + stallTimeoutMs)
         stream.reset(errorCode.CANCEL, new MeshError(this.lostCode, `the peer took nothing for ${stallTimeoutMs} ms`))
       else stream.checkTime(now)
     }
+  }
+
+  /** Asks whether anybody is there. */
+  protected probe(): void {
+    this.output.write(ping(false, pingPayload))
   }
 
   protected abstract readonly lostCode: 'DOWNSTREAM_RESET' | 'UPSTREAM_RESET'

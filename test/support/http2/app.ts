@@ -82,7 +82,7 @@ export class Http2App implements AsyncDisposable {
       return
     }
     stream.on('end', () => {
-      if (stream.destroyed) return
+      if (stream.destroyed || stream.closed) return
       stream.respond({ ':status': 200 })
       stream.end('ok')
     })
