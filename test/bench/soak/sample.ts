@@ -44,7 +44,8 @@ export async function sampleOf(watched: Watched, seconds: number): Promise<Sampl
 /** The revision of the policy that a sidecar has in force, and how many resources it refused. */
 export async function policyOf(metrics: string): Promise<{ readonly revision: number; readonly rejected: number }> {
   const text = await get(`http://${metrics}/metrics`)
-  const value = (name: string): number => seriesOf(text, name).get('') ?? Number.NaN
+  // Before the first policy there is no revision.
+  const value = (name: string): number => seriesOf(text, name).get('') ?? 0
   return { revision: value('outrigger_policy_revision'), rejected: value('outrigger_policy_rejected') }
 }
 
