@@ -75,7 +75,7 @@ export class ClientConnection implements PayloadSink {
   #failure: MeshError | undefined
   #tunnel: TunnelStream | undefined
   readonly #bulk: BulkReads | undefined
-  /** The sink has not taken all of what it got last. */
+  /** The sink has not taken all of what it got: it says when it has by resuming. */
   #sinkFull = false
 
   constructor(socket: Socket, owner: ConnectionOwner, clock: Clock, limits: Http1Limits, rules: FieldRules) {
@@ -352,8 +352,9 @@ export class ClientConnection implements PayloadSink {
   // PayloadSink.
 
   payload(chunk: Buffer): void {
-    this.#sinkFull = !this.#sink!.data(chunk)
-    if (this.#sinkFull) {
+    // One read may have several pieces, and a later one go out by another way.
+    if (!this.#sink!.data(chunk)) {
+      this.#sinkFull = true
       this.#pausedBySink = true
       this.#pause()
     }
@@ -426,6 +427,7 @@ export class ClientConnection implements PayloadSink {
   bodyResume(): void {
     if (!this.#pausedBySink) return
     this.#pausedBySink = false
+    this.#sinkFull = false
     this.#pump()
   }
 

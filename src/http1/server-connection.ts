@@ -36,7 +36,7 @@ export class ServerConnection implements PayloadSink {
   readonly #expectsHttp2: boolean
   readonly #reads: StaticReads | undefined
   readonly #bulk: BulkReads | undefined
-  /** The sink of the body has not taken all of what it got last. */
+  /** The sink of the body has not taken all of what it got: it says when it has by resuming. */
   #sinkFull = false
   #state: State = 'head'
   /** Bytes read and not yet used. */
@@ -285,8 +285,11 @@ export class ServerConnection implements PayloadSink {
   payload(chunk: Buffer): void {
     if (this.#state === 'body') {
       this.#bytesIn += chunk.length
-      this.#sinkFull = !this.#bodySink!.data(chunk)
-      if (this.#sinkFull) this.pause()
+      // One read may have several pieces, and a later one go out by another way.
+      if (!this.#bodySink!.data(chunk)) {
+        this.#sinkFull = true
+        this.pause()
+      }
       return
     }
     this.#discarded += chunk.length
@@ -356,6 +359,7 @@ export class ServerConnection implements PayloadSink {
   resume(): void {
     if (!this.#bodyPaused) return
     this.#bodyPaused = false
+    this.#sinkFull = false
     this.#pump()
   }
 

@@ -199,9 +199,9 @@ export async function byteByByte(mesh: StreamMesh, kind: StreamKind): Promise<vo
   assert.ok(Buffer.concat(chunks).equals(sent))
 }
 
-/** 64 MiB to a reader that first stands still and then is slow: the writer has to wait, and memory stays. */
+/** 128 MiB to a reader that first stands still and then is slow: the writer has to wait, and memory stays. */
 export async function held(mesh: StreamMesh, kind: StreamKind): Promise<void> {
-  const bytes = 64 * MiB
+  const bytes = 128 * MiB
   const { grownBytes, stoodAt } = await transfer(await mesh.open(kind, bytes), bytes, { hold: true, slowly: true })
   // Six sockets' buffers of the kernel's, and what streams hold.
   assert.ok(stoodAt < bytes / 2, `the writer wrote ${stoodAt / MiB} MiB`)
