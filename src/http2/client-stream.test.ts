@@ -23,6 +23,10 @@ import { responseRules } from '../http1/response-head.ts'
 import { ClientSession } from './client-session.ts'
 import { http2Limits } from './limits.ts'
 
+function call(request: Partial<RequestHead> = {}, body: Body = noBody): Exchange {
+  return new Exchange({ request: head({ version: '2', ...request }), body, downstream: downstream(), startedAt: 0 })
+}
+
 /** A session whose server is the test; it has said its SETTINGS. */
 async function setUp(
   request: Partial<RequestHead> = {},
@@ -46,12 +50,7 @@ async function setUp(
   ours.on('data', (chunk: Buffer) => session.read(chunk))
   peer.send(settings(said))
   await settled()
-  const exchange = new Exchange({
-    request: head({ version: '2', ...request }),
-    body,
-    downstream: downstream(),
-    startedAt: 0,
-  })
+  const exchange = call(request, body)
   let response: Response | undefined
   let error: MeshError | undefined
   session.send(exchange, '', true).then(
@@ -101,6 +100,25 @@ describe('an answer', () => {
       assert.equal(session.streams.size, 0)
     })
   }
+
+  it('whole, and behind it in the same read what ends the connection: it is handed on, others fail', async () => {
+    for (const bodyBytes of [0, 100, 50_000]) {
+      const { peer, response, session, exchange } = await setUp()
+      let other: MeshError | undefined
+      session.send(call(), '', true).catch((error: MeshError) => (other = error))
+      await settled()
+      const pieces = Array.from({ length: Math.ceil(bodyBytes / 10_000) }, (_, i) =>
+        data(1, kib16.subarray(0, Math.min(10_000, bodyBytes - i * 10_000))),
+      )
+      peer.send(headers(1, ok, flags.endHeaders), ...pieces, data(1, '', true), data(0, 'never'))
+      await settled()
+      assert.equal(response()?.status, 200)
+      assert.equal(read(response()!.body).text.length, bodyBytes)
+      assert.equal(response()!.finished, true)
+      assert.equal(exchange.waiting, undefined)
+      assert.equal(other?.code, 'UPSTREAM_PROTOCOL')
+    }
+  })
 
   it('cut at every byte, it is the same', async () => {
     const bytes = Buffer.concat([

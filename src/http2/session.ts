@@ -141,6 +141,8 @@ export abstract class Session implements FrameHandler {
       this.#reader.push(chunk)
     } catch (error) {
       this.breakOff(asConnectionError(error))
+      // What was whole before it is handed on.
+      this.afterRead()
       return
     }
     this.afterRead()
