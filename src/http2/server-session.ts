@@ -28,6 +28,8 @@ export class ServerSession extends Session {
   /** Clock time at which no new stream is taken any more. */
   #lastCallAt = Number.POSITIVE_INFINITY
   #drained = false
+  /** The client has ended its side: whether it is there at all, only writing to it shows. */
+  #halfOpen = false
   readonly lostCode = 'DOWNSTREAM_RESET'
 
   constructor(server: Http2Server, socket: Socket, downstream: Downstream, rules: RequestRules) {
@@ -259,11 +261,17 @@ export class ServerSession extends Session {
   /** A client that ends its side may read on; what it has not said to its end it never will. */
   #onEnd(): void {
     this.leaving = true
+    this.#halfOpen = true
     const cut = new MeshError('DOWNSTREAM_RESET', 'client closed the connection')
     for (const stream of this.streams.values()) if (stream.receiving) stream.reset(errorCode.CANCEL, cut)
     if (this.streams.size === 0) this.endSocket()
-    // One that is gone altogether refuses it, and its requests end.
     else this.probe()
+  }
+
+  /** One that is gone altogether refuses the first PING, and with the second we hear of it. */
+  override checkTime(now: number): void {
+    if (this.#halfOpen && !this.closed && !this.ending) this.probe()
+    super.checkTime(now)
   }
 
   protected onLost(): void {

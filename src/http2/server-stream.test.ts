@@ -375,7 +375,9 @@ describe('ends', () => {
 
   it('a client that ends its side: what it has asked is answered, what it has not asked to its end is over', async () => {
     const answers: ((response: Response) => void)[] = []
-    const { open, exchanges, completed, server } = fakeServer(() => new Promise((resolve) => answers.push(resolve)))
+    const { open, exchanges, completed, server, clock } = fakeServer(
+      () => new Promise((resolve) => answers.push(resolve)),
+    )
     const client = open()
     const asked = client.request(post, true)
     const half = client.request(post, false)
@@ -384,10 +386,11 @@ describe('ends', () => {
     await settled()
     assert.equal(client.answer(half).reset, 'CANCEL')
     assert.equal(exchanges[1]!.cancelled?.code, 'DOWNSTREAM_RESET')
-    assert.ok(
-      client.frames.some(({ type }) => type === types.ping),
-      'it is asked whether it is there',
-    )
+    const pings = (): number => client.frames.filter(({ type }) => type === types.ping).length
+    assert.equal(pings(), 1, 'it is asked whether it is there')
+    await clock.advance(500)
+    await settled()
+    assert.equal(pings(), 2, 'and again: only then a socket that is gone says so')
     answers[0]!(whole(200, 'yes'))
     assert.equal((await client.whole(asked, 1_000)).body, 'yes')
     await settled()
