@@ -167,7 +167,7 @@ function runLane(lane: Lane, files: string[], concurrency: number, counts: Count
       const now = performance.now()
       if (file !== undefined) times.set(file, { from: times.get(file)?.from ?? now, until: now })
     }
-    for (const event of ['test:enqueue', 'test:complete'] as const) stream.on(event, note)
+    for (const event of ['test:dequeue', 'test:complete'] as const) stream.on(event, note)
     // Suites and files are containers; only what asserts counts.
     stream.on('test:pass', (event) => {
       if (event.details.type === 'suite') return
