@@ -141,6 +141,7 @@ export class ServerConnection implements PayloadSink {
     const { passHttp2 } = this.#server.options
     if (passHttp2 === undefined) return false
     this.#leave()
+    this.#server.forget(this)
     this.#socket.unshift(keepable(chunk))
     passHttp2(this.#socket, this.#downstream, this.#rules)
     return true

@@ -68,6 +68,11 @@ export class Http1Server {
     socket.once('close', () => this.#connections.delete(connection))
   }
 
+  /** The connection is the other engine's. */
+  forget(connection: ServerConnection): void {
+    this.#connections.delete(connection)
+  }
+
   /** Callers go elsewhere one by one: no connection is ended in which a request could be on its way. */
   retire(): void {
     this.retiring = true

@@ -116,6 +116,7 @@ describe('HTTP/2 at both ends', () => {
       assert.equal(trailers['x-bytes'], String(i * 300))
     }
     assert.equal(relay.pools.sizes()[0]?.open, 1)
+    assert.equal(relay.engines.connections, 1)
   })
 
   it('5 MB each way', async () => {
