@@ -34,7 +34,7 @@ const scenarios: readonly { name: string; for: string; without: readonly string[
       '0 requests for /private at inventory-v2',
     ],
   },
-  { name: 'permissive', for: '10s', without: ['permissive: plaintext is served', 'permissive: web counts it'] },
+  { name: 'permissive', for: '8s', without: ['permissive: plaintext is served', 'permissive: web counts it'] },
 ]
 
 function table(up: UpProcess): string {
@@ -60,7 +60,7 @@ test('without its policy each scenario exits 1, and for the right reason', { con
         using shop = new ShopCopy(80 + i)
         shop.removePolicy(scenario.name)
         // A breaker that were there would need so long to open, probe and close.
-        const up = shop.up('--scenario', scenario.name, '--for', scenario.name === 'breaker' ? '10s' : '6s')
+        const up = shop.up('--scenario', scenario.name, '--for', scenario.name === 'breaker' ? '8s' : '4s')
         assert.equal(await up.end(), 1, table(up))
         const failed = up.result?.checks?.filter(({ ok }) => !ok).map(({ that }) => that) ?? []
         for (const that of scenario.without) assert.ok(failed.includes(that), `${that} did not fail${table(up)}`)
