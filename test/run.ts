@@ -52,7 +52,7 @@ const lanes: readonly Lane[] = [
     // Lists of messages and their verdicts: nothing in them is timed.
     together: [
       'test/integration/{answers-attack,attack-messages,attack-paths,http1-attack,http2-attack,sidecar-attack}.test.ts',
-      'test/integration/{http2-answers-attack,example-policies,grpc-route,mesh-identity,mesh-policy,tls-passthrough}.test.ts',
+      'test/integration/{http2-answers-attack,example-policies,grpc-route,tls-passthrough}.test.ts',
     ],
   },
   { name: 'netns', files: ['test/netns/**/*.test.ts'], concurrency: 1, missing: missingForNetns },
