@@ -64,12 +64,14 @@ function compile(folder: string): void {
 
 /**
  * All in one folder, for chunks look beside themselves for thread.js. Not minified: what it says of an error is to be
- * read. Packages with machine code of their own stay where npm put them.
+ * read. Packages with machine code of their own stay where npm put them, and so do those of CommonJS that are loaded when they are
+ * needed: in a bundle such an import has no names.
  */
 function bundleSidecar(folder: string): void {
   const compiled = path.join(folder, 'src/main.js')
-  buildSync({
+  const { metafile } = buildSync({
     absWorkingDir: folder,
+    metafile: true,
     entryPoints: { main: compiled, thread: path.join(folder, 'src/workers/thread.js') },
     outdir: path.join(folder, 'sidecar'),
     chunkNames: '[name]-[hash]',
@@ -78,7 +80,7 @@ function bundleSidecar(folder: string): void {
     format: 'esm',
     platform: 'node',
     target: 'node26',
-    external: ['koffi'],
+    external: ['koffi', 'prom-client'],
     nodePaths: [path.join(root, 'node_modules')],
     legalComments: 'external',
     logLevel: 'warning',
@@ -87,6 +89,13 @@ function bundleSidecar(folder: string): void {
       js: "import { createRequire as requireFor } from 'node:module'; const require = requireFor(import.meta.url);",
     },
   })
+  for (const { imports } of Object.values(metafile.outputs)) {
+    for (const { kind, path: to } of imports) {
+      const exports = kind === 'dynamic-import' ? metafile.outputs[to]?.exports : undefined
+      if (exports?.join() === 'default')
+        throw new Error(`${to} is of CommonJS and loaded by import(): add its package to those outside of the bundle`)
+    }
+  }
   writeFileSync(compiled, "export * from '../sidecar/main.js'\n")
 }
 
