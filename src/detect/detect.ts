@@ -1,3 +1,5 @@
+import { preface } from '../http2/frames.ts'
+
 /** What the first bytes of a connection say it speaks. */
 export type Protocol = 'http1' | 'h2' | 'tls' | 'opaque'
 
@@ -5,7 +7,7 @@ export type Protocol = 'http1' | 'h2' | 'tls' | 'opaque'
 export type Detection = Protocol | 'need-more'
 
 /** RFC 9113 section 3.4. */
-export const h2Preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1')
+export const h2Preface = Buffer.from(preface, 'latin1')
 
 /**
  * `detect` never answers `need-more` to this many bytes or more: what looks like a request line and is longer goes to

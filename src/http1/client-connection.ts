@@ -6,6 +6,7 @@ import type { Clock } from '../base/clock.ts'
 import { MeshError } from '../base/errors.ts'
 import { type Exchange, type Headers, Response } from '../base/exchange.ts'
 import { latin1 } from '../base/latin1.ts'
+import { bodyExpected } from '../base/methods.ts'
 import { bulkBuffers } from '../tcp/bulk-buffers.ts'
 import { BulkReads } from '../tcp/bulk-reads.ts'
 import { writeText } from '../tcp/direct-writes.ts'
@@ -582,11 +583,6 @@ export class ClientConnection implements PayloadSink {
       )
     else this.socket.destroy()
   }
-}
-
-/** Methods whose requests say how long their body is even when it is empty (RFC 9110 section 8.6). */
-function bodyExpected(method: string): boolean {
-  return method === 'POST' || method === 'PUT' || method === 'PATCH'
 }
 
 class RequestSink implements BodySink {

@@ -5,13 +5,10 @@ import { MeshError } from '../base/errors.ts'
 import type { Exchange, Headers, Response } from '../base/exchange.ts'
 import type { FieldRules } from '../http1/fields.ts'
 import { ClientStream } from './client-stream.ts'
-import { ConnectionError, errorCode, errorName, setting, streamIdMax } from './frames.ts'
+import { ConnectionError, errorCode, errorName, preface, setting, streamIdMax } from './frames.ts'
 import type { Http2Limits } from './limits.ts'
 import { type SectionProblem, Session } from './session.ts'
 import type { Stream } from './stream.ts'
-
-/** What a client says before its first frame (RFC 9113 section 3.4). */
-const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
 
 /** Streams at once as long as the peer has not said how many (RFC 9113 section 6.5.2 advises it to allow 100). */
 const streamsAtFirst = 100

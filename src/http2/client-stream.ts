@@ -3,6 +3,7 @@ import { noBody, WholeBody } from '../base/body.ts'
 import { MeshError } from '../base/errors.ts'
 import { type Exchange, type Headers, Response } from '../base/exchange.ts'
 import { grpcOfReset } from '../base/grpc.ts'
+import { bodyExpected } from '../base/methods.ts'
 import { reasonPhrase } from '../base/reason-phrase.ts'
 import { isReserved } from '../http1/fields.ts'
 import type { ClientSession } from './client-session.ts'
@@ -243,10 +244,6 @@ export class ClientStream extends Stream {
   }
 
   malformed(message: string): void {
-    this.onMalformed(message)
-  }
-
-  protected onMalformed(message: string): void {
     const error = this.session.protocolError(message)
     this.reset(errorCode.PROTOCOL_ERROR, error)
   }
@@ -272,9 +269,4 @@ export class ClientStream extends Stream {
     if (this.#response !== undefined && !this.#response.finished && !this.ended) this.#response.finish(failure)
     this.#tunnel?.lost(failure)
   }
-}
-
-/** Methods whose requests say how long their body is even when it is empty (RFC 9110 section 8.6). */
-function bodyExpected(method: string): boolean {
-  return method === 'POST' || method === 'PUT' || method === 'PATCH'
 }

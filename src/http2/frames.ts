@@ -1,6 +1,9 @@
 /** Frames of HTTP/2 (RFC 9113 sections 4 and 6): numbers, the head of a frame as text, errors. */
 import { chars } from './octets.ts'
 
+/** What a client says before its first frame (RFC 9113 section 3.4). */
+export const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
+
 /** RFC 9113 section 6. */
 export const frameType = {
   DATA: 0,

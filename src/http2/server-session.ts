@@ -5,16 +5,13 @@ import type { Downstream, Headers } from '../base/exchange.ts'
 import type { RequestRules } from '../http1/request-head.ts'
 import { readBuffer, readView } from '../http1/writer.ts'
 import { StaticReads } from '../tcp/static-reads.ts'
-import { ConnectionError, errorCode, setting, streamIdMax } from './frames.ts'
+import { ConnectionError, errorCode, preface, setting, streamIdMax } from './frames.ts'
 import { MalformedMessage, type ParsedRequest, parseRequestFields } from './request-head.ts'
 import type { Http2Server } from './server.ts'
 import { ServerStream } from './server-stream.ts'
 import { type SectionProblem, Session } from './session.ts'
 import type { Stream } from './stream.ts'
 import { parseTrailerFields } from './trailers.ts'
-
-/** What a client says before its first frame (RFC 9113 section 3.4). */
-const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
 
 export class ServerSession extends Session {
   readonly server: Http2Server
@@ -25,8 +22,8 @@ export class ServerSession extends Session {
   /** Streams whose request is handed on when all that is here has been read: one that is reset at once goes nowhere. */
   #fresh: ServerStream[] = []
   #retired = false
-  /** Clock time at which no new stream is taken any more. */
-  #lastCallAt = Number.POSITIVE_INFINITY
+  /** New streams are taken for a moment still. */
+  #draining = false
   #drained = false
   /** The client has ended its side: whether it is there at all, only writing to it shows. */
   #halfOpen = false
@@ -191,8 +188,6 @@ export class ServerSession extends Session {
     return stream > this.lastStream || (stream & 1) === 0
   }
 
-  protected override onPushSetting(): void {}
-
   protected onSettled(first: boolean): void {
     // A connection that asks nothing for now may do so for as long as one that has asked.
     if (first && this.streams.size === 0) this.expiresAt = this.now + this.limits.idleTimeoutMs
@@ -227,15 +222,14 @@ export class ServerSession extends Session {
   }
 
   drain(): void {
-    if (this.closed || this.ending || this.#drained || this.#lastCallAt !== Number.POSITIVE_INFINITY) return
+    if (this.closed || this.ending || this.#draining) return
+    this.#draining = true
     this.retire()
-    const { goawayGraceMs } = this.limits
-    this.#lastCallAt = this.clock.now() + goawayGraceMs
-    this.clock.after(goawayGraceMs, () => this.#lastCall())
+    this.clock.after(this.limits.goawayGraceMs, () => this.#lastCall())
   }
 
   #lastCall(): void {
-    if (this.closed || this.ending || this.#drained) return
+    if (this.closed || this.ending) return
     this.#drained = true
     this.sayGoaway(this.lastStream, errorCode.NO_ERROR, '')
     if (this.streams.size === 0) this.endSocket()

@@ -180,10 +180,6 @@ export class ServerStream extends Stream {
   }
 
   malformed(message: string): void {
-    this.onMalformed(message)
-  }
-
-  protected onMalformed(message: string): void {
     const error = this.session.protocolError(message)
     this.session.server.options.dropped(error, this.session.downstream)
     this.reset(errorCode.PROTOCOL_ERROR, error)

@@ -165,17 +165,17 @@ export abstract class Session implements FrameHandler {
     }
     if (!found.receiving) {
       found.reset(errorCode.STREAM_CLOSED, this.protocolError('DATA after the end of its stream'))
-      this.#spendReset()
+      this.spendReset()
       return
     }
     if (found.headless) {
       found.reset(errorCode.PROTOCOL_ERROR, this.protocolError('DATA before the head of its message'))
-      this.#spendReset()
+      this.spendReset()
       return
     }
     if (!found.count(counted)) {
       found.reset(errorCode.FLOW_CONTROL_ERROR, this.protocolError('more DATA than the window of its stream has'))
-      this.#spendReset()
+      this.spendReset()
       return
     }
     found.activeAt = this.now
@@ -336,13 +336,13 @@ export abstract class Session implements FrameHandler {
     }
     if (increment === 0) {
       found.reset(errorCode.PROTOCOL_ERROR, this.protocolError('WINDOW_UPDATE of 0 bytes'))
-      this.#spendReset()
+      this.spendReset()
       return
     }
     found.sendWindow += increment
     if (found.sendWindow > windowBytesMax) {
       found.reset(errorCode.FLOW_CONTROL_ERROR, this.protocolError('a window grows over 2^31-1'))
-      this.#spendReset()
+      this.spendReset()
       return
     }
     if (this.#waiting.has(found)) this.#proceedWith(found)
@@ -365,10 +365,6 @@ export abstract class Session implements FrameHandler {
 
   /** A stream ended before its time, by the peer or by its fault. Throws ConnectionError when it is one too many. */
   protected spendReset(): void {
-    this.#spendReset()
-  }
-
-  #spendReset(): void {
     if (!this.#resetAllowance.spend(this.now))
       throw new ConnectionError('ENHANCE_YOUR_CALM', 'too many streams are reset')
   }

@@ -22,7 +22,7 @@ export abstract class Stream implements Body, BodySink {
   receiving = true
   /** The head of what the peer sends has not come yet: no DATA may (RFC 9113 section 8.1). */
   headless = false
-  /** Bytes announcedBytes by Content-Length; -1 = none. */
+  /** Bytes announced by Content-Length; -1 = none. */
   announcedBytes = -1
   length: number | undefined = undefined
   readonly whole = undefined
@@ -83,7 +83,7 @@ export abstract class Stream implements Body, BodySink {
   /** The stream is over, whether well or not. Once. */
   protected abstract onClosed(failure: MeshError | undefined): void
   /** The message breaks a rule of HTTP (RFC 9113 section 8.1.1). */
-  protected abstract onMalformed(message: string): void
+  abstract malformed(message: string): void
   /** Called now and then while the stream is open. */
   checkTime(_now: number): void {}
 
@@ -97,7 +97,7 @@ export abstract class Stream implements Body, BodySink {
     const length = bytes.length
     this.#received += length
     if (this.announcedBytes >= 0 && this.#received > this.announcedBytes) {
-      this.onMalformed('more DATA than Content-Length announces')
+      this.malformed('more DATA than Content-Length announces')
       return
     }
     if (this.#unwanted) {
@@ -133,7 +133,7 @@ export abstract class Stream implements Body, BodySink {
     this.receiving = false
     this.#trailers = trailers
     if (this.announcedBytes >= 0 && this.#received !== this.announcedBytes) {
-      this.onMalformed('less DATA than Content-Length announces')
+      this.malformed('less DATA than Content-Length announces')
       return
     }
     this.onReceived()
@@ -264,9 +264,7 @@ export abstract class Stream implements Body, BodySink {
         const head = frameHead(bytes, frameType.DATA, 0, this.id)
         if (bytes <= textBytesMax) output.write(head + latin1(chunk, at, at + bytes))
         else output.writeBytes(head, Buffer.from(chunk.subarray(at, at + bytes)))
-        this.sendWindow -= bytes
-        session.sendWindow -= bytes
-        session.sentData()
+        this.#spend(bytes)
         at += bytes
       }
     }
@@ -278,6 +276,13 @@ export abstract class Stream implements Body, BodySink {
     if (this.#queue.length === 0 && !session.output.full) return true
     session.waits(this)
     return this.#queuedBytes < session.limits.queuedBytesMax && !session.output.full
+  }
+
+  /** A frame of DATA goes out. */
+  #spend(bytes: number): void {
+    this.sendWindow -= bytes
+    this.session.sendWindow -= bytes
+    this.session.sentData()
   }
 
   end(trailers: Headers | undefined): void {
@@ -299,9 +304,7 @@ export abstract class Stream implements Body, BodySink {
       const bytes = Math.min(chunk.length, this.sendWindow, session.sendWindow, peerFrameMax)
       if (bytes <= 0 || output.full) return false
       output.writeBytes(frameHead(bytes, frameType.DATA, 0, this.id), chunk.subarray(0, bytes))
-      this.sendWindow -= bytes
-      session.sendWindow -= bytes
-      session.sentData()
+      this.#spend(bytes)
       this.#queuedBytes -= bytes
       this.stalledSince = session.now
       if (bytes === chunk.length) this.#queue.shift()
@@ -314,7 +317,7 @@ export abstract class Stream implements Body, BodySink {
     return true
   }
 
-  /** A head; `text`: a body that follows it at once, as much as the windows take. */
+  /** The head of a request. */
   sendHead(block: string, endStream: boolean): void {
     this.session.output.write(headersFrames(this.id, block, endStream, this.session.peerFrameMax))
     if (endStream) this.sentAll()
@@ -329,9 +332,7 @@ export abstract class Stream implements Body, BodySink {
       return
     }
     this.sent += text.length
-    this.sendWindow -= text.length
-    session.sendWindow -= text.length
-    session.sentData()
+    this.#spend(text.length)
     if (text !== '' || trailers === undefined)
       session.output.write(dataFrames(this.id, text, trailers === undefined, session.peerFrameMax))
     if (trailers === undefined) this.sentAll()

@@ -3,6 +3,7 @@ import { errorCodes, MeshError, type MeshErrorCode } from '../base/errors.ts'
 import type { Attempt, Exchange, Response } from '../base/exchange.ts'
 import { grpcStatuses, grpcStatusOf, isTrailersOnly } from '../base/grpc.ts'
 import { headerValue } from '../base/headers.ts'
+import { idempotentMethods } from '../base/methods.ts'
 import { mayHaveActed } from './failure.ts'
 
 /** The words of `retry.conditions`. */
@@ -185,9 +186,6 @@ function meshCodeOf(reason: string): MeshErrorCode | undefined {
       return undefined
   }
 }
-
-/** RFC 9110 section 9.2.2. */
-const idempotentMethods = ['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']
 
 /** GEP-1731: connection errors are retried wherever there is a retry stanza. */
 const defaultConditions: readonly RetryCondition[] = ['connect-failure', 'refused', 'reset', 'timeout']

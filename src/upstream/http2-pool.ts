@@ -3,6 +3,7 @@ import type net from 'node:net'
 import type { Clock } from '../base/clock.ts'
 import { MeshError } from '../base/errors.ts'
 import type { Exchange, Response } from '../base/exchange.ts'
+import { isIdempotent } from '../base/methods.ts'
 import type { FieldRules } from '../http1/fields.ts'
 import { readBuffer, readView } from '../http1/writer.ts'
 import { ClientSession, type SessionOwner } from '../http2/client-session.ts'
@@ -11,23 +12,14 @@ import type { Destination } from './connect.ts'
 import type { Dialer } from './pool.ts'
 import { defaultPoolLimits, type PoolLimits } from './pool-limits.ts'
 import type { PoolShare, PoolShares } from './pool-share.ts'
-import { isIdempotent, type PoolCount, unsent } from './tries.ts'
+import { drained, overflow, type PoolCount, unsent } from './tries.ts'
+import { WaitingLine } from './waiting-line.ts'
 
 /** Requests for which one more connection is dialled while another is on its way. */
 const waitingPerDial = 100
 
 /** After a dial that brought nothing, while there are connections whose streams can be waited for. */
 const dialAgainMs = 1_000
-
-interface Waiter {
-  readonly exchange: Exchange
-  readonly lines: string
-  /** It was sent before, and lost. */
-  readonly again: boolean
-  readonly resolve: (response: Promise<Response>) => void
-  readonly reject: (error: MeshError) => void
-  readonly stop: (reason: MeshError) => void
-}
 
 export class Http2Pool implements SessionOwner {
   limits: PoolLimits = defaultPoolLimits
@@ -40,7 +32,7 @@ export class Http2Pool implements SessionOwner {
   /** Those that take new streams; the one that was made first is filled first. */
   readonly #sessions: ClientSession[] = []
   readonly #all = new Set<ClientSession>()
-  #waiting: Waiter[] = []
+  readonly #waiting: WaitingLine
   readonly #share: PoolShare | undefined
   #dialling = 0
   /** Clock time until which no dial follows one that brought nothing, unless it is all there is to wait for. */
@@ -70,6 +62,7 @@ export class Http2Pool implements SessionOwner {
     this.usedAt = options.clock.now()
     const name = `h2 ${to.key} ${to.identity} ${options.localAddress ?? ''}`
     this.#share = options.shares?.open(name, () => this.#dialForWaiting())
+    this.#waiting = new WaitingLine(this.#share)
   }
 
   /** `active`: streams under way; `idle`: connections without any. */
@@ -84,13 +77,13 @@ export class Http2Pool implements SessionOwner {
     // Nothing may begin for a client that is gone, or past a deadline that will not fire again.
     if (exchange.cancelled !== undefined) return Promise.reject(unsent(exchange.cancelled))
     if ((this.#share?.requests ?? this.#active + this.#waiting.length) >= this.limits.requestsMax)
-      return Promise.reject(this.#overflow('requestsMax', this.limits.requestsMax))
+      return Promise.reject(overflow(this.#to.key, 'requestsMax', this.limits.requestsMax))
     const session = this.#find(exchange, false)
     if (session !== undefined) return this.#sendOn(session, exchange, lines, true)
     this.usedAt = this.#clock.now()
-    if (this.#closed) return Promise.reject(this.#drained())
+    if (this.#closed) return Promise.reject(drained(this.#to.key))
     if ((this.#share?.waiting ?? this.#waiting.length) >= this.limits.pendingRequestsMax)
-      return Promise.reject(this.#overflow('pendingRequestsMax', this.limits.pendingRequestsMax))
+      return Promise.reject(overflow(this.#to.key, 'pendingRequestsMax', this.limits.pendingRequestsMax))
     return this.#wait(exchange, lines, false)
   }
 
@@ -113,21 +106,9 @@ export class Http2Pool implements SessionOwner {
   }
 
   #wait(exchange: Exchange, lines: string, again: boolean): Promise<Response> {
-    return new Promise<Response>((resolve, reject) => {
-      const stop = (reason: MeshError): void => {
-        const at = this.#waiting.indexOf(waiter)
-        if (at !== -1) {
-          this.#waiting.splice(at, 1)
-          this.#waited()
-        }
-        reject(unsent(reason))
-      }
-      const waiter: Waiter = { exchange, lines, again, resolve, reject, stop }
-      exchange.waiting = stop
-      this.#waiting.push(waiter)
-      this.#share?.waits()
-      this.#dialForWaiting()
-    })
+    const response = this.#waiting.join(exchange, lines, again)
+    this.#dialForWaiting()
+    return response
   }
 
   #dial(): void {
@@ -177,9 +158,11 @@ export class Http2Pool implements SessionOwner {
 
   /** All who wait go on it, as many as it takes. */
   #serve(session: ClientSession): void {
-    while (this.#waiting.length > 0 && mayTake(session, this.#waiting[0]!.exchange, this.#waiting[0]!.again)) {
-      const { exchange, lines, again, resolve } = this.#nextWaiter()!
-      resolve(this.#sendOn(session, exchange, lines, !again))
+    for (;;) {
+      const { first } = this.#waiting
+      if (first === undefined || !mayTake(session, first.exchange, first.again)) return
+      this.#waiting.next()
+      first.resolve(this.#sendOn(session, first.exchange, first.lines, !first.again))
     }
   }
 
@@ -187,12 +170,7 @@ export class Http2Pool implements SessionOwner {
   #dialFailed(error: MeshError): void {
     this.#dialNotBefore = this.#clock.now() + dialAgainMs
     if (this.#sessions.length > 0 || this.#dialling > 0) return
-    for (let waiter = this.#nextWaiter(); waiter !== undefined; waiter = this.#nextWaiter()) this.#refuse(waiter, error)
-  }
-
-  #refuse(waiter: Waiter, error: MeshError): void {
-    if (waiter.exchange.waiting === waiter.stop) waiter.exchange.waiting = undefined
-    waiter.reject(error)
+    this.#waiting.refuseAll(error)
   }
 
   // SessionOwner.
@@ -259,19 +237,6 @@ export class Http2Pool implements SessionOwner {
     return this.#wait(exchange, lines, true)
   }
 
-  #nextWaiter(): Waiter | undefined {
-    const waiter = this.#waiting.shift()
-    if (waiter !== undefined) this.#waited()
-    return waiter
-  }
-
-  #waited(): void {
-    const share = this.#share
-    if (share === undefined) return
-    share.waited()
-    if (this.#waiting.length === 0) share.sated()
-  }
-
   #dialForWaiting(): void {
     if (this.#sessions.length > 0 && this.#clock.now() < this.#dialNotBefore) return
     if (this.#closed || this.#waiting.length === 0) return
@@ -302,18 +267,7 @@ export class Http2Pool implements SessionOwner {
   close(): void {
     this.#closed = true
     for (const session of this.#sessions.slice()) session.leave()
-    for (let waiter = this.#nextWaiter(); waiter !== undefined; waiter = this.#nextWaiter())
-      this.#refuse(waiter, this.#drained())
-  }
-
-  #drained(): MeshError {
-    return new MeshError('DRAINING', `pool of ${this.#to.key} is closed`, { unsent: true })
-  }
-
-  #overflow(limit: string, value: number): MeshError {
-    return new MeshError('POOL_OVERFLOW', `connection pool of ${this.#to.key} is full: ${limit} ${value}`, {
-      unsent: true,
-    })
+    this.#waiting.refuseAll(drained(this.#to.key))
   }
 }
 

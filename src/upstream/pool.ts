@@ -3,6 +3,7 @@ import type net from 'node:net'
 import type { Clock } from '../base/clock.ts'
 import { MeshError } from '../base/errors.ts'
 import type { Exchange, Response } from '../base/exchange.ts'
+import { isIdempotent } from '../base/methods.ts'
 import { ClientConnection, type ConnectionOwner } from '../http1/client-connection.ts'
 import type { FieldRules } from '../http1/fields.ts'
 import type { Http1Limits } from '../http1/limits.ts'
@@ -10,7 +11,8 @@ import { readBuffer, readView } from '../http1/writer.ts'
 import { type Connector, type Destination, noAnswer } from './connect.ts'
 import { defaultPoolLimits, type PoolLimits } from './pool-limits.ts'
 import type { PoolShare, PoolShares } from './pool-share.ts'
-import { isIdempotent, type PoolCount, unsent } from './tries.ts'
+import { drained, overflow, type PoolCount, unsent } from './tries.ts'
+import { WaitingLine } from './waiting-line.ts'
 
 /** What a pool needs of a Connector. */
 export type Dialer = Pick<Connector, 'dial'>
@@ -35,14 +37,6 @@ const dialsAtFirst = 8
 /** One that was used so lately is used again at once, with no look at whether its peer is closing it. */
 const warmMs = 100
 
-interface Waiter {
-  readonly exchange: Exchange
-  readonly lines: string
-  readonly resolve: (response: Promise<Response>) => void
-  readonly reject: (error: MeshError) => void
-  readonly stop: (reason: MeshError) => void
-}
-
 export class Pool implements ConnectionOwner {
   limits: PoolLimits = defaultPoolLimits
   readonly #to: Destination
@@ -53,7 +47,7 @@ export class Pool implements ConnectionOwner {
   readonly #localAddress: string | undefined
   readonly #idle: ClientConnection[] = []
   readonly #all = new Set<ClientConnection>()
-  readonly #waiting: Waiter[] = []
+  readonly #waiting: WaitingLine
   /** The part of other threads; undefined where there are none. */
   readonly #share: PoolShare | undefined
   #dialling = 0
@@ -85,6 +79,7 @@ export class Pool implements ConnectionOwner {
     this.usedAt = options.clock.now()
     const name = `${to.key} ${to.identity} ${options.localAddress ?? ''}`
     this.#share = options.shares?.open(name, () => this.#chance())
+    this.#waiting = new WaitingLine(this.#share)
   }
 
   /** `active`: connections with a request under way; `open` has those, the idle ones and none that is dialled. */
@@ -97,7 +92,7 @@ export class Pool implements ConnectionOwner {
     // Nothing may begin for a client that is gone, or past a deadline that will not fire again.
     if (exchange.cancelled !== undefined) return Promise.reject(unsent(exchange.cancelled))
     if ((this.#share?.requests ?? this.#active + this.#waiting.length) >= this.limits.requestsMax)
-      return Promise.reject(this.#overflow('requestsMax', this.limits.requestsMax))
+      return Promise.reject(overflow(this.#to.key, 'requestsMax', this.limits.requestsMax))
     const now = this.#clock.now()
     const idle = this.#takeIdle(now)
     if (idle !== undefined) {
@@ -105,9 +100,9 @@ export class Pool implements ConnectionOwner {
       return this.#sendIfOpen(idle, exchange, lines)
     }
     this.usedAt = now
-    if (this.#closed) return Promise.reject(this.#drained())
+    if (this.#closed) return Promise.reject(drained(this.#to.key))
     if ((this.#share?.waiting ?? this.#waiting.length) >= this.limits.pendingRequestsMax) {
-      return Promise.reject(this.#overflow('pendingRequestsMax', this.limits.pendingRequestsMax))
+      return Promise.reject(overflow(this.#to.key, 'pendingRequestsMax', this.limits.pendingRequestsMax))
     }
     return this.#wait(exchange, lines)
   }
@@ -151,21 +146,9 @@ export class Pool implements ConnectionOwner {
   }
 
   #wait(exchange: Exchange, lines: string): Promise<Response> {
-    return new Promise<Response>((resolve, reject) => {
-      const stop = (reason: MeshError): void => {
-        const at = this.#waiting.indexOf(waiter)
-        if (at !== -1) {
-          this.#waiting.splice(at, 1)
-          this.#waited()
-        }
-        reject(unsent(reason))
-      }
-      const waiter: Waiter = { exchange, lines, resolve, reject, stop }
-      exchange.waiting = stop
-      this.#waiting.push(waiter)
-      this.#share?.waits()
-      this.#dialForWaiting()
-    })
+    const response = this.#waiting.join(exchange, lines)
+    this.#dialForWaiting()
+    return response
   }
 
   #dial(): void {
@@ -228,9 +211,7 @@ export class Pool implements ConnectionOwner {
       }
     }
     do {
-      const waiter = this.#nextWaiter()
-      if (waiter === undefined) return
-      this.#refuse(waiter, error)
+      if (!this.#waiting.refuseNext(error)) return
     } while (this.#all.size === 0 && this.#dialling === 0)
     this.#dialForWaiting()
   }
@@ -243,11 +224,6 @@ export class Pool implements ConnectionOwner {
     return this.#all.values().some((of) => of.busy && Number.isFinite(of.expiresAt) && of.expiresAt > untilAtLeast)
   }
 
-  #refuse(waiter: Waiter, error: MeshError): void {
-    if (waiter.exchange.waiting === waiter.stop) waiter.exchange.waiting = undefined
-    waiter.reject(error)
-  }
-
   /** Gives a free connection to who waits longest, or keeps it. */
   #offer(connection: ClientConnection): void {
     const now = this.#clock.now()
@@ -256,7 +232,7 @@ export class Pool implements ConnectionOwner {
       connection.socket.destroy()
       return
     }
-    const waiter = this.#nextWaiter()
+    const waiter = this.#waiting.next()
     if (waiter !== undefined) {
       waiter.resolve(this.#sendOn(connection, waiter.exchange, waiter.lines))
       return
@@ -327,19 +303,6 @@ export class Pool implements ConnectionOwner {
     return true
   }
 
-  #nextWaiter(): Waiter | undefined {
-    const waiter = this.#waiting.shift()
-    if (waiter !== undefined) this.#waited()
-    return waiter
-  }
-
-  #waited(): void {
-    const share = this.#share
-    if (share === undefined) return
-    share.waited()
-    if (this.#waiting.length === 0) share.sated()
-  }
-
   /** Of another thread: a connection is free, or one is wanted. */
   #chance(): void {
     if (this.#waiting.length === 0 && this.#share?.wanted === true) this.#idle.shift()?.socket.destroy()
@@ -372,18 +335,7 @@ export class Pool implements ConnectionOwner {
   close(): void {
     this.#closed = true
     for (const connection of this.#idle.splice(0)) connection.socket.destroy()
-    for (let waiter = this.#nextWaiter(); waiter !== undefined; waiter = this.#nextWaiter())
-      this.#refuse(waiter, this.#drained())
-  }
-
-  #drained(): MeshError {
-    return new MeshError('DRAINING', `pool of ${this.#to.key} is closed`, { unsent: true })
-  }
-
-  #overflow(limit: string, value: number): MeshError {
-    return new MeshError('POOL_OVERFLOW', `connection pool of ${this.#to.key} is full: ${limit} ${value}`, {
-      unsent: true,
-    })
+    this.#waiting.refuseAll(drained(this.#to.key))
   }
 }
 

@@ -9,15 +9,17 @@ export interface PoolCount {
   readonly waiting: number
 }
 
-const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
-
-/** RFC 9110 section 9.2.2. */
-export function isIdempotent(method: string): boolean {
-  return idempotent.has(method)
-}
-
 /** The same reason, and that nothing was sent. */
 export function unsent(reason: MeshError): MeshError {
   if (reason.unsent) return reason
   return new MeshError(reason.code, reason.message, { policy: reason.policy, status: reason.status, unsent: true })
+}
+
+/** A pool that is being closed begins nothing. */
+export function drained(pool: string): MeshError {
+  return new MeshError('DRAINING', `pool of ${pool} is closed`, { unsent: true })
+}
+
+export function overflow(pool: string, limit: string, value: number): MeshError {
+  return new MeshError('POOL_OVERFLOW', `connection pool of ${pool} is full: ${limit} ${value}`, { unsent: true })
 }
