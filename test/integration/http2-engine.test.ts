@@ -96,6 +96,18 @@ function call(
   return Object.assign(got, { stream })
 }
 
+/** Extended CONNECT (RFC 8441), once the server has said that it takes it. */
+async function connectFor(client: http2.ClientHttp2Session, protocol: string): Promise<http2.ClientHttp2Stream> {
+  await once(client, 'remoteSettings')
+  return client.request({
+    ':method': 'CONNECT',
+    ':protocol': protocol,
+    ':path': '/chat',
+    ':scheme': 'http',
+    ':authority': 'app',
+  })
+}
+
 const echo: Answer = (stream, headers, body) => {
   stream.respond({ ':status': 200, 'x-path': headers[':path'] }, { waitForTrailers: true })
   stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0', 'x-bytes': String(body.length) }))
@@ -331,14 +343,7 @@ describe('HTTP/2 and HTTP/1.1', () => {
     await once(server, 'listening')
     await using relay = await startHttp2Relay((server.address() as net.AddressInfo).port, { upstreamHttp2: false })
     using client = connect(relay.port)
-    await once(client, 'remoteSettings')
-    const stream = client.request({
-      ':method': 'CONNECT',
-      ':protocol': 'websocket',
-      ':path': '/chat',
-      ':scheme': 'http',
-      ':authority': 'app',
-    })
+    const stream = await connectFor(client, 'websocket')
     const [head] = (await once(stream, 'response')) as [http2.IncomingHttpHeaders]
     assert.equal(head[':status'], 200)
     let text = ''
@@ -363,14 +368,7 @@ describe('HTTP/2 and HTTP/1.1', () => {
     )
     await using relay = await startHttp2Relay(up.port)
     using client = connect(relay.port)
-    await once(client, 'remoteSettings')
-    const stream = client.request({
-      ':method': 'CONNECT',
-      ':protocol': 'websocket',
-      ':path': '/chat',
-      ':scheme': 'http',
-      ':authority': 'app',
-    })
+    const stream = await connectFor(client, 'websocket')
     let text = ''
     stream.on('data', (chunk: Buffer) => {
       text += chunk.toString()
@@ -386,14 +384,7 @@ describe('HTTP/2 and HTTP/1.1', () => {
       await using up = await upstream(echo)
       await using relay = await startHttp2Relay(up.port)
       using client = connect(relay.port)
-      await once(client, 'remoteSettings')
-      const stream = client.request({
-        ':method': 'CONNECT',
-        ':protocol': protocol,
-        ':path': '/',
-        ':scheme': 'http',
-        ':authority': 'app',
-      })
+      const stream = await connectFor(client, protocol)
       const [head] = (await once(stream, 'response')) as [http2.IncomingHttpHeaders]
       assert.equal(head[':status'], 501)
       assert.equal(relay.exchanges.length, 0)
