@@ -6,7 +6,13 @@ import { ShopCopy, type UpProcess } from '../support/shop.ts'
  * Each scenario twice: as it is, where every figure must be within its bounds, and with its policy taken away, where the
  * named checks must fail. Figures are those of the load client and of the applications, never of the sidecars.
  */
-const scenarios: readonly { name: string; for: string; without: readonly string[] }[] = [
+const scenarios: readonly {
+  readonly name: string
+  readonly for: string
+  readonly without: readonly string[]
+  /** How long it runs without its policy; four seconds when left out. */
+  readonly withoutFor?: string
+}[] = [
   {
     name: 'canary',
     for: '20s',
@@ -17,6 +23,8 @@ const scenarios: readonly { name: string; for: string; without: readonly string[
   {
     name: 'breaker',
     for: '16s',
+    // A breaker that were there would need so long to open, probe and close.
+    withoutFor: '8s',
     without: [
       'failing: only probes reach v2, one a second',
       'the breaker went to open',
@@ -34,7 +42,13 @@ const scenarios: readonly { name: string; for: string; without: readonly string[
       '0 requests for /private at inventory-v2',
     ],
   },
-  { name: 'permissive', for: '8s', without: ['permissive: plaintext is served', 'permissive: web counts it'] },
+  {
+    name: 'permissive',
+    for: '8s',
+    // Two phases that settle for two seconds each.
+    withoutFor: '6s',
+    without: ['permissive: plaintext is served', 'permissive: web counts it'],
+  },
 ]
 
 function table(up: UpProcess): string {
@@ -59,8 +73,7 @@ test('without its policy each scenario exits 1, and for the right reason', { con
       t.test(scenario.name, async () => {
         using shop = new ShopCopy(80 + i)
         shop.removePolicy(scenario.name)
-        // A breaker that were there would need so long to open, probe and close.
-        const up = shop.up('--scenario', scenario.name, '--for', scenario.name === 'breaker' ? '8s' : '4s')
+        const up = shop.up('--scenario', scenario.name, '--for', scenario.withoutFor ?? '4s')
         assert.equal(await up.end(), 1, table(up))
         const failed = up.result?.checks?.filter(({ ok }) => !ok).map(({ that }) => that) ?? []
         for (const that of scenario.without) assert.ok(failed.includes(that), `${that} did not fail${table(up)}`)

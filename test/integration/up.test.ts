@@ -157,6 +157,16 @@ test('a folder that is not there', async () => {
   )
 })
 
+test('a time in which a scenario would count nothing, before anything is started', async () => {
+  using shop = new ShopCopy(46)
+  const up = shop.up('--scenario', 'permissive', '--for', '4s')
+  assert.equal(await up.end(), 1)
+  assert.equal(
+    up.stderr,
+    "outrigger: --for 4s leaves nothing to count: scenario 'permissive' settles for 4s; give it 20s or longer\n",
+  )
+})
+
 test('an application that cannot start ends the start, with its last lines', async () => {
   using shop = new ShopCopy(47)
   shop.edit('web.yaml', (text) => text.replace('command: [node, apps/web.ts]', 'command: [node, apps/wbe.ts]'))

@@ -7,7 +7,7 @@ import { LaterPolicy } from './later-policy.ts'
 import { Mesh } from './mesh.ts'
 import { MeshView } from './mesh-view.ts'
 import { loadScenario, type Scenario } from './scenario.ts'
-import { reasonHeader, runScenario, type Stage, sleepUnless } from './scenario-run.ts'
+import { reasonHeader, runScenario, type Stage, settleMs, sleepUnless } from './scenario-run.ts'
 import { breakerTransitions } from './sidecar-client.ts'
 import { stopSignals } from './stop-signals.ts'
 
@@ -30,6 +30,12 @@ export async function runUp(options: UpOptions, clock: Clock = systemClock): Pro
   const folder = options.scenario === undefined ? undefined : await loadScenario(options.scenario, options.folder)
   if (folder !== undefined && !options.load)
     throw new Error('--no-load leaves a scenario nothing to do: drop one of the two')
+  const settling = folder === undefined ? 0 : settleMs(folder.scenario)
+  if (folder !== undefined && options.for !== undefined && options.for <= settling) {
+    throw new Error(
+      `--for ${options.for / 1_000}s leaves nothing to count: scenario '${folder.name}' settles for ${settling / 1_000}s; give it 20s or longer`,
+    )
+  }
   const display = await openDisplay(options.output, () => clock.wall())
   using stop = stopSignals((line) => display.progress(line))
   using later = await LaterPolicy.open(folder?.folder)
