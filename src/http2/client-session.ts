@@ -83,7 +83,7 @@ export class ClientSession extends Session {
     // The next number would be none (RFC 9113 section 5.1.1).
     if (this.#nextStream > streamIdMax) this.leave()
     const stream = new ClientStream(this, id, exchange, lines, repeatable)
-    this.streams.set(id, stream)
+    this.streams.add(stream)
     return stream.begin()
   }
 
@@ -162,10 +162,10 @@ export class ClientSession extends Session {
       this.leaving = true
       this.owner.leaving(this)
     }
-    for (const stream of this.streams.values()) {
-      if (stream.id <= lastStream) continue
+    this.streams.visitAll((stream) => {
+      if (stream.id <= lastStream) return
       stream.close(new MeshError('UPSTREAM_RESET', `${this.#peer} goes away${reason}`, { unsent: true }))
-    }
+    })
     if (this.streams.size === 0) this.endSocket()
   }
 
@@ -214,7 +214,7 @@ export class ClientSession extends Session {
     const failure = this.failure ?? new MeshError('UPSTREAM_RESET', 'upstream closed the connection')
     // First, so that nothing is sent again on this one.
     this.owner.lost(this, failure)
-    for (const stream of this.streams.values()) stream.close(failure)
+    this.streams.visitAll((stream) => stream.close(failure))
     if (this.closed) this.owner.closed(this)
   }
 

@@ -127,7 +127,7 @@ export class ServerSession extends Session {
 
   #add(stream: ServerStream): void {
     this.expiresAt = Number.POSITIVE_INFINITY
-    this.streams.set(stream.id, stream)
+    this.streams.add(stream)
   }
 
   #malformed(id: number, message: string): void {
@@ -257,7 +257,9 @@ export class ServerSession extends Session {
     this.leaving = true
     this.#halfOpen = true
     const cut = new MeshError('DOWNSTREAM_RESET', 'client closed the connection')
-    for (const stream of this.streams.values()) if (stream.receiving) stream.reset(errorCode.CANCEL, cut)
+    this.streams.visitAll((stream) => {
+      if (stream.receiving) stream.reset(errorCode.CANCEL, cut)
+    })
     if (this.streams.size === 0) this.endSocket()
     else this.probe()
   }
@@ -270,7 +272,7 @@ export class ServerSession extends Session {
 
   protected onLost(): void {
     const error = this.failure ?? new MeshError('DOWNSTREAM_RESET', 'client closed the connection')
-    for (const stream of this.streams.values()) stream.close(error)
+    this.streams.visitAll((stream) => stream.close(error))
   }
 
   protocolError(message: string): MeshError {

@@ -26,6 +26,7 @@ import { HpackEncoder } from './hpack/encoder.ts'
 import type { Http2Limits } from './limits.ts'
 import { Output } from './output.ts'
 import type { Stream } from './stream.ts'
+import { StreamTable } from './stream-table.ts'
 
 /** Streams that we have reset and of which frames may still be on the way. */
 const resetsRemembered = 256
@@ -38,7 +39,7 @@ export abstract class Session implements FrameHandler {
   readonly clock: Clock
   readonly limits: Http2Limits
   readonly output: Output
-  readonly streams = new Map<number, Stream>()
+  readonly streams = new StreamTable()
   /** Clock time at which the bytes that are being read came. */
   now: number
 
@@ -282,11 +283,11 @@ export abstract class Session implements FrameHandler {
     }
     this.output.write(settingsAck)
     if (windowChange !== 0) {
-      for (const stream of this.streams.values()) {
+      this.streams.visitAll((stream) => {
         stream.sendWindow += windowChange
         if (stream.sendWindow > windowBytesMax)
           throw new ConnectionError('FLOW_CONTROL_ERROR', 'a window grows over 2^31-1')
-      }
+      })
       if (windowChange > 0) this.#proceed()
     }
     const first = !this.settled
@@ -443,8 +444,7 @@ export abstract class Session implements FrameHandler {
 
   /** Forgets a stream that is over; false: it is forgotten already. */
   remove(stream: Stream): boolean {
-    if (this.streams.get(stream.id) !== stream) return false
-    this.streams.delete(stream.id)
+    if (!this.streams.delete(stream)) return false
     this.#waiting.delete(stream)
     // The rest of its frame is for nobody.
     if (this.#dataStream === stream) this.#dataStream = undefined
@@ -533,11 +533,11 @@ export abstract class Session implements FrameHandler {
       this.#pingSentAt = now
       this.probe()
     }
-    for (const stream of this.streams.values()) {
+    this.streams.visitAll((stream) => {
       if (now >= stream.stalledSince + stallTimeoutMs)
         stream.reset(errorCode.CANCEL, new MeshError(this.lostCode, `the peer took nothing for ${stallTimeoutMs} ms`))
       else stream.checkTime(now)
-    }
+    })
   }
 
   /** Asks whether anybody is there. */
