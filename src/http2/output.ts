@@ -3,7 +3,7 @@
  * and leave in one write. With ten streams under way that is what a request costs less than on HTTP/1.1.
  */
 import type { Socket } from 'node:net'
-import { writeText } from '../tcp/direct-writes.ts'
+import { unsentBytes, writeText } from '../tcp/direct-writes.ts'
 
 /** Connections with frames that wait for the end of this turn. */
 let waiting: Output[] = []
@@ -33,7 +33,7 @@ export class Output {
 
   /** Bytes that nobody has taken from us yet. */
   get unread(): number {
-    return this.#bytes + this.#socket.writableLength
+    return this.#bytes + unsentBytes(this.#socket)
   }
 
   /** Frames as latin1 text. */

@@ -147,7 +147,7 @@ export abstract class Session implements FrameHandler {
       return
     }
     this.afterRead()
-    if (this.output.unread > this.limits.unreadBytesMax && this.output.full)
+    if (this.output.full && this.output.unread > this.limits.unreadBytesMax)
       this.breakOff(new ConnectionError('ENHANCE_YOUR_CALM', 'the peer asks and reads no answer'))
   }
 

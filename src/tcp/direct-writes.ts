@@ -12,6 +12,8 @@ interface WriteRequest {
 
 /** Of a libuv TCP handle; undocumented, hence asked for with care. */
 interface Handle {
+  /** Bytes that libuv has and the kernel does not. */
+  readonly writeQueueSize?: number
   /** 0: the kernel has it all. Below: an error. */
   writeLatin1String?(request: null, text: string): number | WriteRequest
   writeBuffer?(request: null, bytes: Buffer): number | WriteRequest
@@ -82,6 +84,12 @@ export function writeBytes(socket: Socket, bytes: Buffer): boolean {
   if (typeof left === 'number') return socket.write(Buffer.from(bytes))
   left.buffer = bytes
   return follow(socket, left)
+}
+
+/** Bytes that were written and that the kernel has not, whichever way they took. */
+export function unsentBytes(socket: Socket): number {
+  // What the stream has handed to libuv is in both.
+  return Math.max(socket.writableLength, (socket as unknown as Inside)._handle?.writeQueueSize ?? 0)
 }
 
 /** The handle, where nothing stands between us and it. */
