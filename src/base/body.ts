@@ -9,6 +9,8 @@ import type { Headers } from './exchange.ts'
 export interface BodySink {
   /** `chunk` is valid during the call only: copy what you keep. Returns false when full. */
   data(chunk: Buffer): boolean
+  /** The same of a part of `chunk`, where the sink needs no view of it. */
+  part?(chunk: Buffer, start: number, end: number): boolean
   /** The body is whole. */
   end(trailers: Headers | undefined): void
   /** The body will not become whole. Called instead of `end`, once. */

@@ -2,6 +2,8 @@ declare global {
   interface Buffer {
     /** Node's own, undocumented in the types: the fast path under toString('latin1', start, end). */
     latin1Slice(start?: number, end?: number): string
+    /** The same under write(text, offset, length, 'latin1'). */
+    latin1Write(text: string, offset: number, length: number): number
   }
 }
 

@@ -27,9 +27,9 @@ class Told implements FrameHandler {
     this.lines.push(`DATA ${stream} counts ${counted}`)
     this.#data = ''
   }
-  onDataBytes(bytes: Buffer): void {
-    assert.ok(bytes.length > 0)
-    this.#data += bytes.toString('latin1')
+  onDataBytes(chunk: Buffer, start: number, end: number): void {
+    assert.ok(end > start)
+    this.#data += chunk.toString('latin1', start, end)
   }
   onDataEnd(endStream: boolean): void {
     this.lines.push(`'${this.#data}'${endStream ? ' end' : ''}`)

@@ -10,7 +10,8 @@ export interface FrameHandler {
   /** A frame of DATA has begun; `counted` bytes of windows are used, padding included (RFC 9113 section 6.9.1). */
   onData(stream: number, counted: number): void
   /** A part of its payload. */
-  onDataBytes(bytes: Buffer): void
+  /** From `start` to `end`; `chunk` is valid during the call only. */
+  onDataBytes(chunk: Buffer, start: number, end: number): void
   onDataEnd(endStream: boolean): void
   /** A field block with all its parts. `dependsOn`: the stream that the priority fields name, -1 without. */
   onHeaders(stream: number, endStream: boolean, dependsOn: number, block: Buffer, start: number, end: number): void
@@ -139,8 +140,7 @@ export class FrameReader {
     const here = Math.min(this.#dataLeft, chunk.length - at)
     if (here > 0) {
       this.#dataLeft -= here
-      const whole = at === 0 && here === chunk.length
-      this.#handler.onDataBytes(whole ? chunk : chunk.subarray(at, at + here))
+      this.#handler.onDataBytes(chunk, at, at + here)
       at += here
     }
     if (this.#dataLeft > 0) return at

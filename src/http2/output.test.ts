@@ -72,6 +72,58 @@ describe('what goes out', () => {
     assert.ok(pieces.join('').endsWith('xlast'))
   })
 
+  it('copies of payloads keep their place between text and buffers, and nobody keeps what they were copied from', async () => {
+    const { output, pieces } = setUp()
+    const chunk = Buffer.from('..payload..')
+    output.write('a')
+    output.copyData(0x0102_0304, chunk, 2, 9)
+    chunk.fill('!')
+    output.write('b')
+    assert.equal(output.unread, 1 + 9 + 7 + 1)
+    assert.deepEqual(pieces, [])
+    output.writeBytes('c', Buffer.from('d'))
+    output.copyData(1, Buffer.from('e'), 0, 1)
+    output.write('\xff')
+    await settle()
+    assert.equal(pieces.join(''), 'a\0\0\x07\0\0\x01\x02\x03\x04payloadbcd\0\0\x01\0\0\0\0\0\x01e\xff')
+    assert.equal(output.unread, 0)
+  })
+
+  it('as many copies as come leave in their order, with text of any length between them', async () => {
+    const { output, pieces } = setUp()
+    let expected = ''
+    for (let i = 0; i < 300; i++) {
+      const payload = String(i % 10).repeat((i * 61) % 16_384)
+      output.copyData(7, Buffer.from(payload), 0, payload.length)
+      const { length } = payload
+      expected += `\0${String.fromCharCode(length >>> 8, length & 0xff)}\0\0\0\0\0\x07${payload}`
+      if (i % 50 > 0) continue
+      const text = 't'.repeat(i * 1_000)
+      output.write(text)
+      expected += text
+    }
+    await settle()
+    assert.ok(pieces.join('') === expected, 'what left is what came')
+    assert.ok(pieces.length > 1 && pieces.length < 100, `${pieces.length} pieces`)
+  })
+
+  it('what a slow socket still has is not written over', async () => {
+    const { output, hold, release, pieces, socket } = setUp(10)
+    const filled = (text: string): void => output.copyData(1, Buffer.alloc(16_384, text), 0, 16_384)
+    hold()
+    filled('a')
+    output.flush()
+    filled('b')
+    output.flush()
+    filled('c')
+    const drained = new Promise((resolve) => socket.once('drain', resolve))
+    release()
+    await drained
+    await settle()
+    const left = pieces.join('').replaceAll('\0@\0\0\0\0\0\0\x01', '')
+    assert.ok(left === 'a'.repeat(16_384) + 'b'.repeat(16_384) + 'c'.repeat(16_384))
+  })
+
   it('two connections do not hold each other', async () => {
     const [one, other] = [setUp(), setUp()]
     one.output.write('1')

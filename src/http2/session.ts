@@ -183,9 +183,9 @@ export abstract class Session implements FrameHandler {
     this.#dataStream = found
   }
 
-  onDataBytes(bytes: Buffer): void {
-    this.#dataBytes += bytes.length
-    this.#dataStream?.take(bytes)
+  onDataBytes(chunk: Buffer, start: number, end: number): void {
+    this.#dataBytes += end - start
+    this.#dataStream?.take(chunk, start, end)
   }
 
   onDataEnd(endStream: boolean): void {

@@ -10,9 +10,6 @@ import { latin1 } from '../base/latin1.ts'
 import { dataFrames, flag, frameHead, frameType, headersFrames, rstStream, windowUpdate } from './frames.ts'
 import type { Session } from './session.ts'
 
-/** Up to here a piece of a body is cheaper as text: no buffer of its own. */
-const textBytesMax = 4 * 1024
-
 export abstract class Stream implements Body, BodySink {
   readonly id: number
   readonly session: Session
@@ -93,8 +90,8 @@ export abstract class Stream implements Body, BodySink {
   // ------------------------------------------------------------------ receiving
 
   /** A part of the body has come. */
-  take(bytes: Buffer): void {
-    const length = bytes.length
+  take(chunk: Buffer, start: number, end: number): void {
+    const length = end - start
     this.#received += length
     if (this.announcedBytes >= 0 && this.#received > this.announcedBytes) {
       this.malformed('more DATA than Content-Length announces')
@@ -106,18 +103,19 @@ export abstract class Stream implements Body, BodySink {
     }
     if (this.#text !== undefined) {
       if (this.#received <= this.session.limits.wholeBodyBytesMax) {
-        this.#text += latin1(bytes, 0, length)
+        this.#text += latin1(chunk, start, end)
         this.#credit += length
         return
       }
       this.unfold()
     }
     if (this.#sink === undefined || this.#paused) {
-      this.#held.push(Buffer.from(bytes))
+      this.#held.push(Buffer.from(chunk.subarray(start, end)))
       this.#hold(length)
       return
     }
-    if (!this.#sink.data(bytes)) this.#paused = true
+    const sink = this.#sink
+    if (!(sink.part?.(chunk, start, end) ?? sink.data(chunk.subarray(start, end)))) this.#paused = true
     this.acknowledge(length)
   }
 
@@ -251,27 +249,29 @@ export abstract class Stream implements Body, BodySink {
   // ------------------------------------------------------------------ sending
 
   data(chunk: Buffer): boolean {
+    return this.part(chunk, 0, chunk.length)
+  }
+
+  part(chunk: Buffer, start: number, end: number): boolean {
     if (!this.sending) return true
     const { session } = this
     this.activeAt = session.now
-    this.sent += chunk.length
-    let at = 0
+    this.sent += end - start
+    let at = start
     if (this.#queue.length === 0) {
       const { output, peerFrameMax } = session
-      while (at < chunk.length) {
-        const bytes = Math.min(chunk.length - at, this.sendWindow, session.sendWindow, peerFrameMax)
+      while (at < end) {
+        const bytes = Math.min(end - at, this.sendWindow, session.sendWindow, peerFrameMax)
         if (bytes <= 0) break
-        const head = frameHead(bytes, frameType.DATA, 0, this.id)
-        if (bytes <= textBytesMax) output.write(head + latin1(chunk, at, at + bytes))
-        else output.writeBytes(head, Buffer.from(chunk.subarray(at, at + bytes)))
+        output.copyData(this.id, chunk, at, at + bytes)
         this.#spend(bytes)
         at += bytes
       }
     }
-    if (at < chunk.length) {
+    if (at < end) {
       if (this.#queue.length === 0) this.stalledSince = session.now
-      this.#queue.push(Buffer.from(chunk.subarray(at)))
-      this.#queuedBytes += chunk.length - at
+      this.#queue.push(Buffer.from(chunk.subarray(at, end)))
+      this.#queuedBytes += end - at
     }
     if (this.#queue.length === 0 && !session.output.full) return true
     session.waits(this)
