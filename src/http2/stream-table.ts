@@ -5,9 +5,10 @@ const slotsMin = 16
 /**
  * The open streams of a connection by their number: open addressing, in one array that stays.
  *
- * Not a Map: where entries come and go it is made anew whenever it is full of holes, and V8 lets the table that it leaves point to the
- * next. Once one of these lies in the old generation, it keeps all that follow until a full collection, and with them every stream of the
- * connection: half of a request's CPU went there.
+ * Not a Map: where entries come and go V8 makes its table anew again and again, and once one of these lies in the old generation, all
+ * that follow are made there. What a table held when it was left lives until a full collection, and everything that it leads to: half of
+ * a request's CPU went there. (A Map that is changed with every request does so after the first quiet moment; one that is
+ * changed with every connection costs nothing that could be measured.)
  */
 export class StreamTable {
   #slots: (Stream | undefined)[] = empty(slotsMin)
