@@ -17,6 +17,10 @@ export interface RealMeshOptions {
   readonly nodeFlags?: Partial<Record<RealWorkload, string>>
   /** What the servers' applications speak, and the name of their port; default `http`. */
   readonly speaks?: 'http' | 'grpc'
+  /** More flags of one sidecar. */
+  readonly flags?: Partial<Record<RealWorkload, Readonly<Record<string, string>>>>
+  /** What `npm run build` made, in place of the sources. */
+  readonly built?: string
 }
 
 const workloads: readonly RealWorkload[] = ['client', 'server-a', 'server-b']
@@ -60,6 +64,7 @@ export class RealMesh implements AsyncDisposable {
     this.controlPlane = new RealProcess({
       name: 'control plane',
       program: 'src/cli/outrigger',
+      ...(options.built !== undefined && { root: options.built }),
       args: flags('control-plane run', {
         file: join(this.folder, 'documents'),
         'state-dir': this.#stateDir,
@@ -221,12 +226,14 @@ export class RealMesh implements AsyncDisposable {
       'trust-bundle': join(this.#stateDir, 'root.pem'),
       'token-file': this.#tokenFile(name),
       'state-dir': this.stateDir(name),
+      ...this.#options.flags?.[name],
     })
     if (name !== 'client') args.push('--inbound', `${address}:${ports.service}=${address}:${ports.app}`)
     const flagsOfNode = this.#options.nodeFlags?.[name]
     return new RealProcess({
       name: `sidecar of ${name}`,
       program: 'src/cli/outrigger',
+      ...(this.#options.built !== undefined && { root: this.#options.built }),
       args,
       ...(flagsOfNode !== undefined && { env: { OUTRIGGER_NODE_FLAGS: flagsOfNode } }),
     })

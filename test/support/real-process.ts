@@ -9,6 +9,8 @@ export interface RealProcessSpec {
   readonly name: string
   /** A program below the root of the tree. */
   readonly program: 'src/cli/outrigger' | 'src/cli/outrigger-node'
+  /** Another tree that has it: what `npm run build` made. */
+  readonly root?: string
   readonly args: readonly string[]
   readonly env?: Readonly<Record<string, string>>
 }
@@ -39,11 +41,12 @@ export class RealProcess {
   start(openFiles?: number): void {
     if (this.#child !== undefined) throw new Error(`${this.spec.name} runs`)
     const { program, args, env } = this.spec
+    const from = this.spec.root ?? root
     // What this shell has set for a mesh of its own is not for ours; which Node it is stays.
     const inherited = Object.entries(process.env).filter(
       ([name]) => !name.startsWith('OUTRIGGER_') || name.startsWith('OUTRIGGER_NODE'),
     )
-    const command = [join(root, program), ...args]
+    const command = [join(from, program), ...args]
     const limited =
       openFiles === undefined ? command : ['sh', '-c', `ulimit -n ${openFiles}; exec "$@"`, 'sh', ...command]
     const child = spawn(limited[0]!, limited.slice(1), {
