@@ -41,6 +41,8 @@ export class Differential implements AsyncDisposable {
   #serial = 0
   /** Marks of requests whose client broke off. */
   readonly #broken = new Set<string>()
+  /** What a parser had not handed on when it had answered, by parser and mark: it may do so yet, as Varnish does where its threads race. */
+  readonly #refused = new Map<string, Arrived>()
 
   private constructor(stack: AsyncDisposableStack, servers: readonly ParserServer[], rigs: readonly Rig[]) {
     this.#stack = stack
@@ -127,6 +129,8 @@ export class Differential implements AsyncDisposable {
         const theirs = await lane.pass(mark, bytes)
         const difference = compare(ours, theirs, mark, name, figures.peers[name]) ?? (await lane.sentinel(mark))
         if (difference !== undefined) wrong(name, difference)
+        for (const [i, own] of ours.arrived.entries())
+          if (own !== undefined && theirs.arrived[i] === undefined) this.#refused.set(`${name} ${mark}.${i}`, own)
         for (const problem of lane.final.problems.splice(0)) wrong(name, problem)
       }),
     )
@@ -135,9 +139,15 @@ export class Differential implements AsyncDisposable {
   #checkServers(): void {
     for (const server of this.#servers) {
       server.checkAlive()
-      const late = [...server.final.arrived.keys()].filter((mark) => !this.#broken.has(mark))
-      if (late.length > 0)
-        this.figures.disagreements.push(`${server.name}: requests that came late: ${late.join(', ')}`)
+      for (const [mark, request] of server.final.arrived) {
+        if (this.#broken.has(mark)) continue
+        const own = this.#refused.get(`${server.name} ${mark}`)
+        const difference = own === undefined ? 'nobody sent it' : differs(server.name, own, request)
+        if (difference !== undefined)
+          this.figures.disagreements.push(
+            `${server.name}: ${mark} came late: ${difference}: ${JSON.stringify(request)}`,
+          )
+      }
     }
   }
 
@@ -202,6 +212,14 @@ function asPassedOn(by: Parser, request: Arrived): Arrived {
   return request
 }
 
+/** What is different in a request that a parser has handed on from what we make of it. */
+function differs(by: Parser, own: Arrived, request: Arrived): string | undefined {
+  const expected = asPassedOn(by, own)
+  if (request.method !== expected.method || target(by, request) !== target(by, expected)) return 'another request line'
+  if (request.bodyBytes !== expected.bodyBytes || request.body !== expected.body) return 'another body'
+  return undefined
+}
+
 /** Traffic Server leaves out empty parameters, an empty query and all but one of the first slashes. */
 function target(by: Parser, request: Arrived): string {
   if (by !== 'trafficserver') return request.target
@@ -231,10 +249,8 @@ function compare(ours: Passage, theirs: Passage, mark: string, by: Parser, figur
       if (by === 'varnish') return undefined
       return `it takes for whole what was not: ${seen()}`
     }
-    const expected = asPassedOn(by, own)
-    if (request.method !== expected.method || target(by, request) !== target(by, expected))
-      return `another request line: ${seen()}`
-    if (request.bodyBytes !== expected.bodyBytes || request.body !== expected.body) return `another body: ${seen()}`
+    const difference = differs(by, own, request)
+    if (difference !== undefined) return `${difference}: ${seen()}`
     figures.agreed++
   }
   if (theirs.sent.length > ours.sent.length)
