@@ -7,7 +7,7 @@ import { RawHttp2, requestFields } from '../support/http2/raw.ts'
 import { startHttp2Relay } from '../support/http2-relay.ts'
 
 const MiB = 1_048_576
-/** More than the kernel takes for both ends of a connection on loopback (tcp_wmem, tcp_rmem: 10 MiB). */
+/** More than the kernel takes for both ends of a connection: the buffer of an end that does not read does not grow. */
 const kernelMax = 16 * MiB
 /** Each of these goes to the kernel past the stream of its socket, which then knows nothing of it. */
 const answerBytes = 3_000
