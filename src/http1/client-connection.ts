@@ -129,6 +129,7 @@ export class ClientConnection implements PayloadSink {
     this.#continueAwaited = false
     this.#bodyWaitsUntil = Number.POSITIVE_INFINITY
     exchange.waiting = this.#abort
+    this.#bulk?.begin()
     const promise = new Promise<Response>((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject

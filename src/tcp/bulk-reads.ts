@@ -11,10 +11,21 @@ export class BulkReads {
   readonly #reads: StaticReads
   readonly #shared: Buffer
   #own: Buffer | undefined
+  /** The last message had a large read. */
+  #large = false
+  /** Nothing of this message has been read yet. */
+  #fresh = false
 
   constructor(reads: StaticReads, shared: Buffer) {
     this.#reads = reads
     this.#shared = shared
+  }
+
+  /** A message is to come: after a large one it is read into a buffer of its own from its first byte on. */
+  begin(): void {
+    this.#fresh = true
+    if (this.#large && this.#own === undefined) this.#reads.switchTo((this.#own = bulkBuffers.take()))
+    this.#large = false
   }
 
   /**
@@ -22,23 +33,30 @@ export class BulkReads {
    * held, or waits to be written.
    */
   after(bytes: number, inBody: boolean, taken: boolean): void {
-    if (this.#own === undefined) {
-      if (inBody && bytes > smallRead && writesDirectly) this.#reads.switchTo((this.#own = bulkBuffers.take()))
-    } else if (bytes <= smallRead && taken) this.giveBack()
+    // A head may come alone.
+    const first = this.#fresh
+    this.#fresh = false
+    if (inBody && bytes > smallRead && writesDirectly) {
+      this.#large = true
+      if (this.#own === undefined) this.#reads.switchTo((this.#own = bulkBuffers.take()))
+    } else if (this.#own !== undefined && bytes <= smallRead && taken && !first) this.giveBack()
   }
 
   /** Nothing moves any more, and nothing waits. */
   giveBack(): void {
     const own = this.#own
     if (own === undefined) return
-    this.leave()
+    this.#own = undefined
+    this.#reads.switchTo(this.#shared)
     bulkBuffers.giveBack(own)
   }
 
   /** The message is over and its last bytes wait to be written: the buffer is theirs, the next message gets another. */
   leave(): void {
-    if (this.#own === undefined) return
+    const own = this.#own
+    if (own === undefined) return
     this.#own = undefined
     this.#reads.switchTo(this.#shared)
+    bulkBuffers.leave(own)
   }
 }

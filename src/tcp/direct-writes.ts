@@ -2,6 +2,7 @@
 import { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import { getSystemErrorName } from 'node:util'
+import { bulkBuffers } from './bulk-buffers.ts'
 
 /** A write that the kernel did not take all of: libuv has it until it did. */
 interface WriteRequest {
@@ -69,7 +70,7 @@ export function writeText(socket: Socket, text: string): boolean {
   if (left === 0) return true
   // The stream meets the same error, and knows what to do about it.
   if (typeof left === 'number') return socket.write(text, 'latin1')
-  return follow(socket, left)
+  return follow(socket, left, undefined)
 }
 
 /**
@@ -83,7 +84,7 @@ export function writeBytes(socket: Socket, bytes: Buffer): boolean {
   if (left === 0) return true
   if (typeof left === 'number') return socket.write(Buffer.from(bytes))
   left.buffer = bytes
-  return follow(socket, left)
+  return follow(socket, left, bytes)
 }
 
 /** Bytes that were written and that the kernel has not, whichever way they took. */
@@ -107,11 +108,13 @@ function directHandle(socket: Socket): Handle | undefined {
 }
 
 /** What is written meanwhile stands behind it, whichever way it takes: libuv keeps the order. */
-function follow(socket: Socket, left: WriteRequest): false {
+function follow(socket: Socket, left: WriteRequest, bytes: Buffer | undefined): false {
+  if (bytes !== undefined) bulkBuffers.waits(bytes)
   const inside = socket as unknown as Inside
   inside[pending] = (inside[pending] ?? 0) + 1
   left.oncomplete = (status) => {
     inside[pending]!--
+    if (bytes !== undefined) bulkBuffers.written(bytes)
     if (socket.destroyed) return
     if (status < 0) socket.destroy(writeError(status))
     // Where the stream is full too it says so itself.
