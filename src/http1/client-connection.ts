@@ -576,7 +576,7 @@ export class ClientConnection implements PayloadSink {
 
   checkTime(now: number): void {
     if (now >= this.#bodyWaitsUntil && this.#bodyWaits) this.#sendBody('')
-    if (!this.busy) this.#bulk?.giveBack()
+    if (!this.busy) this.#bulk?.leave()
     if (now < this.expiresAt) return
     if (this.busy)
       this.#abort(

@@ -716,7 +716,7 @@ export class ServerConnection implements PayloadSink {
       return
     }
     const { limits } = this.#server.options
-    if (this.#state === 'head' && this.#held.length === 0) this.#bulk?.giveBack()
+    if (this.#state === 'head' && this.#held.length === 0) this.#bulk?.leave()
     if (now >= this.#stalledAt) {
       const error = new MeshError('DOWNSTREAM_RESET', `client read nothing for ${limits.writeTimeoutMs} ms`)
       this.#exchange?.cancel(error)

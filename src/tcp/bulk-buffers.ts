@@ -48,16 +48,11 @@ class BulkBuffers {
     if (use.left) this.leave(use.buffer)
   }
 
-  /** Nobody reads into it any more: it is given back when nothing is written from it. */
+  /** Nobody reads into it any more: it is for the next flow when nothing is written from it. */
   leave(buffer: Buffer): void {
     const use = this.#uses.get(buffer.buffer)!
     use.left = use.writes > 0
-    if (!use.left) this.giveBack(buffer)
-  }
-
-  /** Nobody reads from it or writes to it any more. */
-  giveBack(buffer: Buffer): void {
-    if (this.#free.length < keptMax) this.#free.push(buffer)
+    if (!use.left && this.#free.length < keptMax) this.#free.push(buffer)
   }
 }
 

@@ -39,19 +39,10 @@ export class BulkReads {
     if (inBody && bytes > smallRead && writesDirectly) {
       this.#large = true
       if (this.#own === undefined) this.#reads.switchTo((this.#own = bulkBuffers.take()))
-    } else if (this.#own !== undefined && bytes <= smallRead && taken && !first) this.giveBack()
+    } else if (this.#own !== undefined && bytes <= smallRead && taken && !first) this.leave()
   }
 
-  /** Nothing moves any more, and nothing waits. */
-  giveBack(): void {
-    const own = this.#own
-    if (own === undefined) return
-    this.#own = undefined
-    this.#reads.switchTo(this.#shared)
-    bulkBuffers.giveBack(own)
-  }
-
-  /** The message is over and its last bytes wait to be written: the buffer is theirs, the next message gets another. */
+  /** Little moves, or nothing. Bytes that still wait to be written keep the buffer as long: the next message gets another. */
   leave(): void {
     const own = this.#own
     if (own === undefined) return

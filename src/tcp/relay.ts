@@ -191,7 +191,7 @@ class Flow {
     } else if (bytes <= smallRead && more) {
       this.#own = undefined
       this.#reads!.use(bulkBuffers.shared)
-      bulkBuffers.giveBack(own)
+      bulkBuffers.leave(own)
     }
     if (!more) this.from.pause()
     return more

@@ -12,6 +12,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import type { Exchange } from '../../src/base/exchange.ts'
 import { eventually } from '../support/control.ts'
+import { startHttp2Server } from '../support/http2/app.ts'
 import { type Http2Relay, startHttp2Relay } from '../support/http2-relay.ts'
 import { type Chance, chance, one } from '../support/mutate.ts'
 
@@ -80,36 +81,32 @@ function answer(
   })
 }
 
-async function upstream2(): Promise<{ port: number; goaway: () => void } & Disposable> {
-  const sessions = new Set<http2.ServerHttp2Session>()
-  const server = http2.createServer({ settings: { maxConcurrentStreams: 50 } })
-  server.on('session', (session) => {
-    sessions.add(session)
-    session.on('error', () => {})
-    session.on('close', () => sessions.delete(session))
-  })
-  server.on('stream', (stream: http2.ServerHttp2Stream, headers) => {
-    stream.on('error', () => {})
-    const respond = (): NodeJS.WritableStream => {
-      if (!stream.destroyed && !stream.closed) stream.respond({ ':status': 200 })
-      return stream
-    }
-    answer(planOf(String(headers[':path'])), stream, respond, () => stream.destroy(new Error('broken')))
-  })
-  await once(server.listen(0, '127.0.0.1'), 'listening')
+interface Upstream extends Disposable {
+  readonly port: number
+  goaway(): void
+}
+
+async function upstream2(): Promise<Upstream> {
+  const server = await startHttp2Server(
+    (stream, headers) => {
+      const respond = (): NodeJS.WritableStream => {
+        if (!stream.destroyed && !stream.closed) stream.respond({ ':status': 200 })
+        return stream
+      }
+      answer(planOf(String(headers[':path'])), stream, respond, () => stream.destroy(new Error('broken')))
+    },
+    { settings: { maxConcurrentStreams: 50 } },
+  )
   return {
-    port: (server.address() as net.AddressInfo).port,
+    port: server.port,
     goaway: () => {
-      for (const session of sessions) session.close()
+      for (const session of server.sessions) session.close()
     },
-    [Symbol.dispose]: () => {
-      for (const session of sessions) session.destroy()
-      server.close()
-    },
+    [Symbol.dispose]: () => server[Symbol.dispose](),
   }
 }
 
-async function upstream1(): Promise<{ port: number; goaway: () => void } & Disposable> {
+async function upstream1(): Promise<Upstream> {
   const server = http.createServer((request, response) => {
     answer(
       planOf(request.url!),

@@ -6,49 +6,24 @@ import http2 from 'node:http2'
 import net from 'node:net'
 import { describe, it } from 'node:test'
 import { eventually } from '../support/control.ts'
+import { type Http2Server, startHttp2Server } from '../support/http2/app.ts'
 import { startHttp2Relay } from '../support/http2-relay.ts'
 
 type Answer = (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders, body: Buffer) => void
 
-interface Upstream extends AsyncDisposable {
-  readonly port: number
-  readonly sessions: Set<http2.ServerHttp2Session>
+type OnStream = Parameters<typeof startHttp2Server>[0]
+
+function upstreamOf(onStream: OnStream, options: http2.ServerOptions = {}): Promise<Http2Server> {
+  return startHttp2Server(onStream, { maxSessionMemory: 1_000, ...options })
 }
 
 /** Answers each request when all of it is here. */
-async function upstream(answer: Answer, options: http2.ServerOptions = {}): Promise<Upstream> {
+async function upstream(answer: Answer, options: http2.ServerOptions = {}): Promise<Http2Server> {
   return upstreamOf((stream, headers) => {
     const chunks: Buffer[] = []
     stream.on('data', (chunk: Buffer) => chunks.push(chunk))
     stream.on('end', () => answer(stream, headers, Buffer.concat(chunks)))
   }, options)
-}
-
-async function upstreamOf(
-  onStream: (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => void,
-  options: http2.ServerOptions = {},
-): Promise<Upstream> {
-  const sessions = new Set<http2.ServerHttp2Session>()
-  const server = http2.createServer({ maxSessionMemory: 1_000, ...options })
-  server.on('session', (session) => {
-    sessions.add(session)
-    session.on('error', () => {})
-    session.on('close', () => sessions.delete(session))
-  })
-  server.on('stream', (stream: http2.ServerHttp2Stream, headers) => {
-    stream.on('error', () => {})
-    onStream(stream, headers)
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  return {
-    port: (server.address() as net.AddressInfo).port,
-    sessions,
-    async [Symbol.asyncDispose]() {
-      for (const session of sessions) session.destroy()
-      server.close()
-    },
-  }
 }
 
 function connect(port: number): http2.ClientHttp2Session & Disposable {
@@ -116,7 +91,7 @@ const echo: Answer = (stream, headers, body) => {
 
 describe('HTTP/2 at both ends', () => {
   it('many at once on one connection, bodies and trailers whole', async () => {
-    await using up = await upstream(echo)
+    using up = await upstream(echo)
     await using relay = await startHttp2Relay(up.port)
     using client = connect(relay.port)
     const all = await Promise.all(
@@ -132,7 +107,7 @@ describe('HTTP/2 at both ends', () => {
   })
 
   it('5 MB each way', async () => {
-    await using up = await upstream(echo)
+    using up = await upstream(echo)
     await using relay = await startHttp2Relay(up.port)
     using client = connect(relay.port)
     const sent = Buffer.from(Array.from({ length: 5_000_000 }, (_, i) => i % 251))
@@ -142,7 +117,7 @@ describe('HTTP/2 at both ends', () => {
 
   it('a reader that stops holds the writer, and other streams go on', async () => {
     let written = 0
-    await using up = await upstreamOf((stream, headers) => {
+    using up = await upstreamOf((stream, headers) => {
       stream.respond({ ':status': 200 })
       if (headers[':path'] === '/other') {
         stream.end('other')
@@ -174,7 +149,7 @@ describe('HTTP/2 at both ends', () => {
   it('what the client cancels is cancelled at the upstream, and the connections stay', async () => {
     let begun = 0
     let cancelled = 0
-    await using up = await upstreamOf((stream) => {
+    using up = await upstreamOf((stream) => {
       begun++
       stream.on('close', () => cancelled++)
     })
@@ -191,7 +166,7 @@ describe('HTTP/2 at both ends', () => {
 
   it('a stream that the upstream resets is reset, one that it refuses is sent once more', async () => {
     let tries = 0
-    await using up = await upstreamOf((stream, headers) => {
+    using up = await upstreamOf((stream, headers) => {
       if (headers[':path'] === '/refused' && ++tries === 1) stream.close(http2.constants.NGHTTP2_REFUSED_STREAM)
       else if (headers[':path'] === '/reset') {
         stream.respond({ ':status': 200 })
@@ -212,7 +187,7 @@ describe('HTTP/2 at both ends', () => {
 
   it('an upstream that goes away gets no new streams, and those it has are answered', async () => {
     const open: http2.ServerHttp2Stream[] = []
-    await using up = await upstreamOf((stream, headers) => {
+    using up = await upstreamOf((stream, headers) => {
       if (headers[':path'] === '/first') open.push(stream)
       else {
         stream.respond({ ':status': 200 })
@@ -234,7 +209,7 @@ describe('HTTP/2 at both ends', () => {
   })
 
   it('fields that may never be indexed stay so, both ways', async () => {
-    await using server = await upstream((stream, headers) => {
+    using server = await upstream((stream, headers) => {
       stream.respond({ 'x-marked': marked(headers).join(), 'x-token': 'b', [http2.sensitiveHeaders]: ['x-token'] })
       stream.write('a head that goes on before its body is here')
       if (headers[':path'] === '/') stream.end()
@@ -259,7 +234,7 @@ describe('HTTP/2 at both ends', () => {
 
   it('drain: GOAWAY, what is under way is answered, then the connection ends', async () => {
     const open: http2.ServerHttp2Stream[] = []
-    await using up = await upstreamOf((stream) => open.push(stream))
+    using up = await upstreamOf((stream) => open.push(stream))
     await using relay = await startHttp2Relay(up.port)
     using client = connect(relay.port)
     const only = call(client, { ':path': '/' })
@@ -305,7 +280,7 @@ describe('HTTP/2 and HTTP/1.1', () => {
   })
 
   it('a client of HTTP/1.1, an upstream of HTTP/2', async () => {
-    await using up = await upstream(echo)
+    using up = await upstream(echo)
     await using relay = await startHttp2Relay(up.port, { upstreamHttp2: true })
     const answer = await fetch(`http://127.0.0.1:${relay.port}/there`, {
       method: 'POST',
@@ -358,7 +333,7 @@ describe('HTTP/2 and HTTP/1.1', () => {
   })
 
   it('and a server of HTTP/2', async () => {
-    await using up = await upstreamOf(
+    using up = await upstreamOf(
       (stream, headers) => {
         assert.equal(headers[':protocol'], 'websocket')
         stream.respond({ ':status': 200 })
@@ -381,7 +356,7 @@ describe('HTTP/2 and HTTP/1.1', () => {
 
   for (const protocol of ['h2c', 'HTTP/1.1', 'TLS/1.0', 'spdy/3']) {
     it(`CONNECT for ${protocol} is refused: it would carry requests past every layer`, async () => {
-      await using up = await upstream(echo)
+      using up = await upstream(echo)
       await using relay = await startHttp2Relay(up.port)
       using client = connect(relay.port)
       const stream = await connectFor(client, protocol)

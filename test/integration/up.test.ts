@@ -167,6 +167,17 @@ test('a time in which a scenario would count nothing, before anything is started
   )
 })
 
+test('a scenario that settles for longer than its phases come round', async () => {
+  using shop = new ShopCopy(49)
+  shop.edit('../scenarios/permissive/scenario.yaml', (text) => text.replaceAll('settle: 2', 'settle: 20'))
+  const up = shop.up('--scenario', 'permissive')
+  assert.equal(await up.end(), 1)
+  assert.equal(
+    up.stderr,
+    "outrigger: a cycle of 30s leaves nothing to count: scenario 'permissive' settles for 40s; give it 80s or longer with --for\n",
+  )
+})
+
 test('an application that cannot start ends the start, with its last lines', async () => {
   using shop = new ShopCopy(47)
   shop.edit('web.yaml', (text) => text.replace('command: [node, apps/web.ts]', 'command: [node, apps/wbe.ts]'))

@@ -6,7 +6,7 @@ import { openDisplay } from './display.ts'
 import { LaterPolicy } from './later-policy.ts'
 import { Mesh } from './mesh.ts'
 import { MeshView } from './mesh-view.ts'
-import { loadScenario, type Scenario } from './scenario.ts'
+import { loadScenario, type Scenario, type ScenarioFolder } from './scenario.ts'
 import { reasonHeader, runScenario, type Stage, settleMs, sleepUnless } from './scenario-run.ts'
 import { breakerTransitions } from './sidecar-client.ts'
 import { stopSignals } from './stop-signals.ts'
@@ -30,12 +30,7 @@ export async function runUp(options: UpOptions, clock: Clock = systemClock): Pro
   const folder = options.scenario === undefined ? undefined : await loadScenario(options.scenario, options.folder)
   if (folder !== undefined && !options.load)
     throw new Error('--no-load leaves a scenario nothing to do: drop one of the two')
-  const settling = folder === undefined ? 0 : settleMs(folder.scenario)
-  if (folder !== undefined && options.for !== undefined && options.for <= settling) {
-    throw new Error(
-      `--for ${options.for / 1_000}s leaves nothing to count: scenario '${folder.name}' settles for ${settling / 1_000}s; give it 20s or longer`,
-    )
-  }
+  if (folder !== undefined) requireTime(folder, options.for)
   const display = await openDisplay(options.output, () => clock.wall())
   using stop = stopSignals((line) => display.progress(line))
   using later = await LaterPolicy.open(folder?.folder)
@@ -59,10 +54,9 @@ export async function runUp(options: UpOptions, clock: Clock = systemClock): Pro
         view.phase(scenario.phases.length > 1 ? phase.name : '', counting, tallies),
     }
     if (options.for === undefined) {
-      const cycleMs = scenario.phases.length > 1 ? scenarioCycleMs : foreverMs
       while (!stop.signal.aborted) {
         await later.reset()
-        await runScenario(scenario, cycleMs, stage, stop.signal)
+        await runScenario(scenario, cycleMs(scenario), stage, stop.signal)
       }
       return 0
     }
@@ -86,6 +80,20 @@ export async function runUp(options: UpOptions, clock: Clock = systemClock): Pro
 /** Without --for a scenario with phases begins anew after so long. */
 const scenarioCycleMs = 30_000
 const foreverMs = 24 * 3_600_000
+
+function cycleMs({ phases }: Scenario): number {
+  return phases.length > 1 ? scenarioCycleMs : foreverMs
+}
+
+/** Throws when the phases would settle for all of the time there is. */
+function requireTime({ name, scenario }: ScenarioFolder, forMs: number | undefined): void {
+  const settling = settleMs(scenario) / 1_000
+  const seconds = (forMs ?? cycleMs(scenario)) / 1_000
+  if (seconds > settling) return
+  const given = forMs === undefined ? `a cycle of ${seconds}s` : `--for ${seconds}s`
+  const enough = `${Math.max(20, 2 * settling)}s or longer${forMs === undefined ? ' with --for' : ''}`
+  throw new Error(`${given} leaves nothing to count: scenario '${name}' settles for ${settling}s; give it ${enough}`)
+}
 
 /** What each stream of each phase really got: the first thing to ask when a check has failed. */
 function explained(records: readonly PhaseRecord[]): string[] {

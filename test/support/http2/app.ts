@@ -89,6 +89,39 @@ export class Http2App implements AsyncDisposable {
   }
 }
 
+export interface Http2Server extends Disposable {
+  readonly port: number
+  readonly sessions: ReadonlySet<http2.ServerHttp2Session>
+}
+
+/** Node's server with nothing of its own: each stream is for `onStream`. */
+export async function startHttp2Server(
+  onStream: (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => void,
+  options: http2.ServerOptions = {},
+): Promise<Http2Server> {
+  const sessions = new Set<http2.ServerHttp2Session>()
+  const server = http2.createServer(options)
+  server.on('session', (session) => {
+    sessions.add(session)
+    session.on('error', () => {})
+    session.on('close', () => sessions.delete(session))
+  })
+  server.on('stream', (stream: http2.ServerHttp2Stream, headers) => {
+    stream.on('error', () => {})
+    onStream(stream, headers)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    port: (server.address() as net.AddressInfo).port,
+    sessions,
+    [Symbol.dispose]: () => {
+      for (const session of sessions) session.destroy()
+      server.close()
+    },
+  }
+}
+
 /** For `tcp` of a workload: each connection as frames, its SETTINGS sent; `onRequest` answers. */
 export function http2Frames(
   onRequest: (peer: RawHttp2, stream: number) => void,
